@@ -1,0 +1,53 @@
+# Each target installs what it needs into .venv by itself. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+CORPORA ?= $(if $(RAFTORAL_CORPORA),$(RAFTORAL_CORPORA),../shared/corpora)
+SEED   ?=
+MINUTES ?= 20
+JOBS   ?= 2
+
+.PHONY: help demo test check bench corpora sim soak rewrite clean install
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+install: $(STAMP)
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Raftoral needs Python 3.11 or later; found %d.%d. Try: make PYTHON=python3.12" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Raftoral and its tools into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev --editable .
+	@touch $@
+
+demo: $(STAMP)   ## three processes, sixty runs, one killed owner, everything verified
+	@$(BIN)/python -m raftoral demo
+
+test: check      ## format, lint, types, imports and every test (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+
+check: $(STAMP)  ## format, lint, types, imports
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timing
+
+bench: $(STAMP)  ## the table of speeds; also build/bench.jsonl
+	@$(BIN)/python -m tests.bench
+
+corpora: $(STAMP) ## what others wrote to test systems like this one
+	@RAFTORAL_CORPORA=$(CORPORA) $(BIN)/python -m tests.corpora
+
+sim: $(STAMP)    ## one simulated cluster: make sim SEED=7
+	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED))
+
+soak: $(STAMP)   ## simulated clusters for MINUTES=20
+	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES)
+
+rewrite: $(STAMP) ## rewrite the transcripts; read the diff and explain it in the commit
+	$(BIN)/python -m pytest -q --rewrite tests
+
+clean:           ## remove what was built
+	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
