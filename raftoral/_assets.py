@@ -6,9 +6,10 @@ from pathlib import Path
 
 
 def asset(folder: str) -> Path:
-    """Return the folder of that name; in a checkout the one beside the package wins nothing:
+    """Return the folder of that name.
 
-    an installed wheel carries its own copy, a checkout has only the one at its top.
+    An installed wheel carries its own copy inside the package; in a checkout the folder lies at
+    the top, beside the package.
     """
     here = Path(__file__).parent
     packaged = here / "_assets" / folder

@@ -69,3 +69,42 @@ def instant_of(millis: int) -> datetime:
 def millis_since_epoch(at: datetime) -> int:
     """Return the milliseconds from 1970 to ``at``, which must know its zone."""
     return (at - EPOCH) // timedelta(milliseconds=1)
+
+
+# ------------------------------------------------------------------ spans as people write them
+_UNITS: Final = {
+    "ms": 1,
+    "s": 1_000,
+    "m": 60_000,
+    "h": 3_600_000,
+    "d": 86_400_000,
+    "w": 604_800_000,
+}
+_SPAN = re.compile(r"(?:\d+(?:ms|w|d|h|m|s))+\Z")
+_SPAN_PART = re.compile(r"(\d+)(ms|w|d|h|m|s)")
+
+
+def parse_span(text: str) -> timedelta:
+    """Return the span that a text such as ``250ms``, ``1h30m`` or ``7d`` names.
+
+    Units are ms, s, m, h, d and w; there is no month. Raises `ValueError` for anything else.
+    """
+    if not _SPAN.match(text):
+        raise ValueError(f"a duration is written like 250ms, 10s, 1h30m or 7d, not {text!r:.40}")
+    millis = sum(int(count) * _UNITS[unit] for count, unit in _SPAN_PART.findall(text))
+    if millis > 10_000 * 365 * _UNITS["d"]:
+        raise ValueError(f"the duration {text!r:.40} is longer than ten thousand years")
+    return span_of(millis)
+
+
+def format_span(span: timedelta) -> str:
+    """Return the shortest text that `parse_span` reads back; a negative span gets a minus sign."""
+    millis = millis_of(span)
+    if millis < 0:
+        return "-" + format_span(-span)
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, millis = divmod(millis, _UNITS[unit])
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

@@ -1,0 +1,176 @@
+"""Typed Python objects to stored values and back, and JSON for the outside; the only msgspec.
+
+A workflow's dataclasses, enums, TypedDicts and pydantic models are stored as plain values and come
+back by the type that the code declares. Never guesses: what does not fit is `InvalidInput`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from raftoral.errors import InvalidInput, UsageError
+from raftoral.values import Money, Value, format_span, parse_span
+
+T = TypeVar("T")
+
+_ATOMS = frozenset({type(None), bool, int, str, bytes, float, Decimal, Money, timedelta, datetime})
+
+
+def to_plain(value: object) -> object:
+    """Return ``value`` with dataclasses, enums and models turned into maps, lists and atoms.
+
+    What it cannot turn comes back as it is; `raftoral.codec.pack` then refuses it by its place.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if isinstance(value, Enum):
+        return to_plain(value.value)
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return to_plain(dump())
+    return value
+
+
+def from_plain(value: object, kind: Any) -> Any:
+    """Return stored ``value`` as the declared type ``kind``; `InvalidInput` says what does not fit.
+
+    ``kind`` may be any type, `typing.Any`, None or `inspect.Parameter.empty`; the last three and
+    plain containers leave the value alone.
+    """
+    if kind is Any or kind is None or kind is inspect.Parameter.empty or kind is object:
+        return value
+    validate = getattr(kind, "model_validate", None)
+    if callable(validate):
+        try:
+            return validate(value)
+        except ValueError as error:
+            raise InvalidInput(str(error)) from None
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(str(error)) from None
+    except TypeError as error:
+        raise UsageError(
+            f"the type {kind!r} cannot be stored and read back: {error}. Use dataclasses, enums, "
+            "TypedDicts, pydantic models, or the plain kinds"
+        ) from None
+
+
+@functools.cache
+def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """Return the resolved annotations of ``function``; empty if they cannot be resolved."""
+    try:
+        return typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+@functools.cache
+def result_type(function: Callable[..., Any]) -> Any:
+    """Return the type that an activity's result comes back as: its return annotation."""
+    kind = hints_of(function).get("return", Any)
+    if typing.get_origin(kind) in (Awaitable, typing.get_origin(typing.Coroutine[Any, Any, Any])):
+        return typing.get_args(kind)[-1]
+    return type(None) if kind is None else kind
+
+
+@functools.cache
+def mentions_float(kind: Any) -> bool:
+    """Tell whether ``kind`` declares a float anywhere, so that a float may be stored for it."""
+    if kind is float:
+        return True
+    if dataclasses.is_dataclass(kind):
+        return any(mentions_float(hint) for hint in typing.get_type_hints(kind).values())
+    return any(mentions_float(part) for part in typing.get_args(kind) if not isinstance(part, str))
+
+
+# ------------------------------------------------------------------ JSON, for people and HTTP
+def to_json(value: object, *, indent: int = 0) -> bytes:
+    """Return JSON text of plain values; exact kinds become texts (``"9.99EUR"``, ``"1h30m"``)."""
+    data = msgspec.json.encode(to_plain(_jsonable(value)))
+    return msgspec.json.format(data, indent=indent) if indent else data
+
+
+def _jsonable(value: object) -> object:
+    if isinstance(value, Money):
+        return str(value)
+    if isinstance(value, timedelta):
+        return format_span(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return value
+
+
+def from_json(data: bytes | str) -> Value:
+    """Return plain values of JSON text, numbers with a point as `Decimal`; bad text is refused."""
+    try:
+        return cast(Value, msgspec.json.decode(data, float_hook=Decimal))  # type: ignore[call-overload]
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidInput(f"this is no JSON: {error}") from None
+
+
+def json_as(data: bytes | str, kind: type[T]) -> T:
+    """Return JSON text as an object of ``kind`` (a dataclass); `InvalidInput` says what is off."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise InvalidInput(str(error)) from None
+
+
+def json_schema(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the JSON schemas of ``kinds`` and their shared components, for an OpenAPI page."""
+    schemas, components = msgspec.json.schema_components(
+        kinds, ref_template="#/components/schemas/{name}"
+    )
+    return list(schemas), dict(components)
+
+
+def relaxed(value: Value, kind: Any) -> Any:
+    """Return a JSON value as the Python type ``kind``, reading exact kinds from their texts."""
+    if kind is Money or kind is timedelta or kind is Decimal:
+        return _exact_from_text(value, kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        value = {k: relaxed(v, hints[k]) if k in hints else v for k, v in value.items()}
+    elif typing.get_origin(kind) is list and isinstance(value, list):
+        (item,) = typing.get_args(kind)
+        value = [relaxed(v, item) for v in value]
+    return value
+
+
+def _exact_from_text(value: Value, kind: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            if kind is timedelta:
+                return parse_span(value)
+            if kind is Money:
+                return Money(Decimal(value[:-3]), value[-3:])
+            return Decimal(value)
+        except (ValueError, InvalidOperation) as error:
+            raise InvalidInput(f"{value!r:.60} is no {kind.__name__}: {error}") from None
+    if kind is Decimal and type(value) is int:
+        return Decimal(value)
+    return value

@@ -1,0 +1,1 @@
+"""Versioned definitions: what is deployed, and what this application can run."""

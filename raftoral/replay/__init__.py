@@ -1,0 +1,1 @@
+"""Effects, histories, and the interpreter that brings them together."""

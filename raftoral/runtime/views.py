@@ -1,0 +1,115 @@
+"""What a node tells about its cluster: plain values for callers, the HTTP API and the CLI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from raftoral.values import Value
+
+Status: TypeAlias = Literal["running", "completed", "failed", "parked"]
+"""``parked``: no member of the group can go on with the run; its `reason` says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorView:
+    """A failure as data: the name, the message and the declared fields."""
+
+    name: str
+    message: str = ""
+    details: dict[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run as its group knows it. Times are milliseconds since 1970 on the group's clock."""
+
+    id: str
+    name: str
+    version: int
+    status: Status
+    group: int
+    owner: int
+    epoch: int
+    events: int
+    started_at: int
+    ended_at: int | None = None
+    result: Value = None
+    error: ErrorView | None = None
+    reason: str = ""
+    waiting_for: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether the run is over."""
+        return self.status in ("completed", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryView:
+    """The settled steps of one run: canonical bytes of each event, and their digest."""
+
+    run_id: str
+    name: str
+    version: int
+    meaning_hash: str
+    node: int
+    events: list[bytes]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionView:
+    """One deployed version. ``new`` tells whether this call added it."""
+
+    name: str
+    version: int
+    kind: str
+    meaning_hash: str
+    new: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node of the cluster, seen from the node that answers."""
+
+    id: int
+    name: str
+    address: str
+    http: str
+    alive: bool
+    this: bool
+    role: str
+    groups: list[int]
+    owned_runs: int = 0
+    clock_offset_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One Raft group, seen from the node that answers (``member`` False: from afar)."""
+
+    id: int
+    members: list[int]
+    learners: list[int]
+    leader: int
+    term: int
+    commit: int
+    applied: int
+    member: bool
+    live_runs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """The cluster as one node sees it."""
+
+    cluster: str
+    node: int
+    name: str
+    data: str
+    groups: list[GroupView]
+    nodes: list[NodeView]
+    definitions: int
+    warnings: list[str] = field(default_factory=list)
