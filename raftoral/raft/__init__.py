@@ -1,0 +1,1 @@
+"""The Raft protocol without input or output: messages and ticks in, `Ready` out."""
