@@ -1,0 +1,77 @@
+"""What a transport promises.
+
+Owns the interface between `groups` and the wire, and what a node says of itself in a handshake.
+The rules: `send` never blocks and never raises for a peer's sake; frames to one peer arrive in
+order or not at all; a lost connection is told by `on_peer_down` before `on_peer_up` tells of the
+next one. All of it runs in the node's event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+from raftoral.ids import Millis, NodeId
+from raftoral.values import Value
+
+if TYPE_CHECKING:
+    from raftoral.transport.frame import Frame
+
+Handler: TypeAlias = Callable[[NodeId, Value], Awaitable[Value]]
+"""Answers one call; the sender is 0 for a stranger that has no id yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What this node says of itself; a joiner has node 0 and, if it must ask, cluster ``""``."""
+
+    cluster: str
+    node: NodeId
+    name: str
+
+
+class Transport(Protocol):
+    """Frames and calls between nodes; see the module for what holds of all of them."""
+
+    on_frame: Callable[[NodeId, Frame], None]
+    on_peer_up: Callable[[NodeId, Millis], None]
+    """A peer is connected; with its wall clock as of the handshake."""
+    on_peer_down: Callable[[NodeId], None]
+
+    @property
+    def local(self) -> Local:
+        """What this node says of itself."""
+        ...
+
+    def send(self, to: NodeId, frame: Frame) -> bool:
+        """Queue a frame; False if it was dropped: not connected, or the queue is full."""
+        ...
+
+    def flush(self) -> None:
+        """Write what is queued, one write a peer."""
+        ...
+
+    def set_peers(self, peers: Mapping[NodeId, str]) -> None:
+        """Say who else is in the cluster and where; connections to others are closed."""
+        ...
+
+    def connected(self) -> list[NodeId]:
+        """Return the peers that can be sent to, ascending."""
+        ...
+
+    def hang_up(self, node: NodeId) -> None:
+        """Close the connection to a peer that fell silent; it is dialled again."""
+        ...
+
+    async def call(self, target: NodeId | str, method: str, body: Value, timeout: float) -> Value:
+        """Ask a node (by id, or ``host:port`` for one without a known id) and return its answer.
+
+        ``timeout`` is in seconds. Raises the handler's own error; `Unavailable` if the request
+        did not leave this node; `ProposalUnknown` if it left and no answer came.
+        """
+        ...
+
+    def serve(self, method: str, handler: Handler, *, open_to_strangers: bool = False) -> None:
+        """Answer calls of ``method``; strangers reach only what is open to them."""
+        ...

@@ -1,0 +1,514 @@
+"""One listener and one TCP connection a peer, shared by all groups.
+
+Owns sockets, handshakes and redialling. Never looks into a frame that belongs to a group. The
+rules it keeps: of two nodes the one with the higher id dials and both use that connection; nothing
+but a handshake is read from a connection before the other end is known to be of this cluster;
+what waits for a slow peer is bounded. A node without an id yet, or one that calls an address,
+comes as a stranger (node 0) on a short-lived connection that carries calls only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from raftoral.errors import PeerError, Unavailable, UsageError
+from raftoral.ids import NOBODY, Millis, NodeId
+from raftoral.transport.base import Handler, Local
+from raftoral.transport.frame import (
+    PROTOCOL_VERSION,
+    Decoder,
+    Frame,
+    Kind,
+    encode,
+    fields_of,
+    frame_of,
+)
+from raftoral.transport.rpc import Rpc
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+
+    from raftoral.values import Value
+
+QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
+"""What may wait for one peer; more is dropped or refused."""
+
+STRANGERS_MAX: Final = 64
+HANDSHAKE_TIMEOUT_S: Final = 3.0
+REDIAL_FIRST_MS: Final = 50
+REDIAL_MAX_MS: Final = 1_000
+
+log = logging.getLogger(__name__)
+
+
+class _State(Enum):
+    GREETING = "waits for the other end's hello"
+    OPEN = "carries frames"
+    CLOSED = "is gone"
+
+
+class TcpTransport:
+    """`base.Transport` over asyncio; `start` and `close` are called in the node's loop."""
+
+    def __init__(
+        self,
+        local: Local,
+        listen: str,
+        *,
+        wall: Callable[[], Millis],
+        chance: Callable[[int], int],
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """``wall`` reads the machine's clock; ``chance(n)`` gives 0..n-1, for the redial pauses."""
+        self.on_frame: Callable[[NodeId, Frame], None] = _ignore
+        self.on_peer_up: Callable[[NodeId, Millis], None] = _ignore
+        self.on_peer_down: Callable[[NodeId], None] = _ignore
+        self.refusals: dict[NodeId | str, str] = {}
+        self.rpc = Rpc()
+        self._local = local
+        self._listen = listen
+        self._wall = wall
+        self._chance = chance
+        self._server_tls = server_tls
+        self._client_tls = client_tls
+        self._server: asyncio.Server | None = None
+        self._peers: dict[NodeId, str] = {}
+        self._dialling: dict[NodeId, asyncio.Task[None]] = {}
+        self._open: dict[NodeId, Connection] = {}
+        self._unflushed: set[Connection] = set()
+        self._all: set[Connection] = set()
+        self._closed = False
+
+    # -------------------------------------------------------------- life
+    async def start(self) -> None:
+        """Listen; `UsageError` if the address cannot be used."""
+        host, port = split_address(self._listen)
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: Connection(self, None), host, port, ssl=self._server_tls
+            )
+        except OSError as error:
+            raise UsageError(
+                f"cannot listen on {self._listen}: {error.strerror or error}; "
+                "choose another address or stop the process that holds it"
+            ) from None
+
+    @property
+    def address(self) -> str:
+        """The address that is listened on, with the port that was given out for port 0."""
+        if self._server is None:
+            return self._listen
+        host, port = self._server.sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def close(self) -> None:
+        """Close everything; calls that wait end with an error."""
+        self._closed = True
+        dialling = list(self._dialling.values())
+        for task in dialling:
+            task.cancel()
+        await asyncio.gather(*dialling, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+        await self.rpc.close()
+        for connection in list(self._all):
+            connection.close("this node stops")
+
+    @property
+    def local(self) -> Local:
+        """What this node says of itself."""
+        return self._local
+
+    def become(self, local: Local) -> None:
+        """Take the id and the cluster that a joiner was given; connections begin anew."""
+        self._local = local
+        for connection in list(self._all):
+            connection.close("this node got its id")
+        self._dial_all()
+
+    # -------------------------------------------------------------- frames
+    def send(self, to: NodeId, frame: Frame) -> bool:
+        """Queue a frame; see `base.Transport`."""
+        connection = self._open.get(to)
+        return connection is not None and connection.send(frame)
+
+    def flush(self) -> None:
+        """Write what is queued, one write a peer."""
+        for connection in self._unflushed:
+            connection.write_queue()
+        self._unflushed.clear()
+
+    def connected(self) -> list[NodeId]:
+        """Return the peers that can be sent to, ascending."""
+        return sorted(self._open)
+
+    def hang_up(self, node: NodeId) -> None:
+        """Close the connection to a silent peer."""
+        if (connection := self._open.get(node)) is not None:
+            connection.close("it fell silent")
+
+    def set_peers(self, peers: Mapping[NodeId, str]) -> None:
+        """Say who else is in the cluster and where."""
+        gone = self._peers.keys() - peers.keys()
+        moved = {node for node, address in peers.items() if self._peers.get(node) != address}
+        self._peers = {node: at for node, at in peers.items() if node != self._local.node}
+        for node in gone | moved:
+            if (task := self._dialling.pop(node, None)) is not None:
+                task.cancel()
+        for node in gone:
+            if (connection := self._open.get(node)) is not None:
+                connection.close("it left the cluster")
+        self._dial_all()
+
+    # -------------------------------------------------------------- calls
+    def serve(self, method: str, handler: Handler, *, open_to_strangers: bool = False) -> None:
+        """Answer calls of ``method``."""
+        self.rpc.serve(method, handler, open_to_strangers=open_to_strangers)
+
+    async def call(self, target: NodeId | str, method: str, body: Value, timeout: float) -> Value:
+        """Ask a node by id or by address; see `base.Transport`."""
+        if isinstance(target, str):
+            return await self._call_address(target, method, body, timeout)
+        connection = self._open.get(target)
+        if connection is None:
+            raise Unavailable(f"node {target} is not connected; try again")
+        return await self.rpc.call(connection, method, body, timeout)
+
+    async def _call_address(self, address: str, method: str, body: Value, timeout: float) -> Value:
+        deadline = asyncio.get_running_loop().time() + timeout
+        stranger = Local(self._local.cluster, NOBODY, self._local.name)
+        connection = await self._connect(address, stranger, timeout)
+        try:
+            rest = max(0.0, deadline - asyncio.get_running_loop().time())
+            return await self.rpc.call(connection, method, body, rest)
+        finally:
+            connection.close("the call ended")
+
+    # -------------------------------------------------------------- dialling
+    def _dial_all(self) -> None:
+        """Keep one task for every peer that is ours to dial: those with lower ids."""
+        for node in self._peers:
+            if NOBODY < node < self._local.node and node not in self._dialling:
+                self._dialling[node] = asyncio.get_running_loop().create_task(self._dial(node))
+
+    async def _dial(self, node: NodeId) -> None:
+        pause_ms = REDIAL_FIRST_MS
+        while True:
+            try:
+                connection = await self._connect(
+                    self._peers[node], self._local, HANDSHAKE_TIMEOUT_S, node
+                )
+                pause_ms = REDIAL_FIRST_MS
+                await connection.lost.wait()
+            except (Unavailable, PeerError, UsageError) as error:
+                self.refused(node, str(error))
+            # Jitter, so that two restarted nodes do not keep step.
+            await asyncio.sleep((pause_ms + self._chance(pause_ms)) / 1_000)
+            pause_ms = min(2 * pause_ms, REDIAL_MAX_MS)
+
+    async def _connect(
+        self, address: str, local: Local, timeout: float, node: NodeId | None = None
+    ) -> Connection:
+        """Return an open connection; `Unavailable` or `PeerError` with the reason if there is none.
+
+        ``node`` is who must answer there; None takes anyone.
+        """
+        host, port = split_address(address)
+        loop = asyncio.get_running_loop()
+        connection = Connection(self, local, node)
+        try:
+            async with asyncio.timeout(timeout):
+                await loop.create_connection(lambda: connection, host, port, ssl=self._client_tls)
+                await connection.greeted
+        except TimeoutError:
+            connection.close("it did not greet in time")
+            raise Unavailable(f"{address} does not answer; try again") from None
+        except OSError as error:
+            raise Unavailable(f"{address} cannot be reached: {error.strerror or error}") from None
+        except BaseException:
+            connection.close("the dialler gave up")
+            raise
+        return connection
+
+    def refused(self, whom: NodeId | str, why: str) -> None:
+        """Keep the last reason for which there is no connection, and log a new one once."""
+        if self.refusals.get(whom) != why:
+            self.refusals[whom] = why
+            log.warning("no connection with %s: %s", _named(whom), why)
+
+    # -------------------------------------------------------------- what connections report
+    def hello(self, local: Local) -> Frame:
+        """Return the first frame of this node on a connection."""
+        return frame_of(
+            Kind.HELLO, PROTOCOL_VERSION, local.cluster, local.node, local.name, self._wall()
+        )
+
+    def objection(self, hello: Local, version: int) -> str | None:
+        """Return why a dialling node is not let in, or None."""
+        mine = self._local
+        strangers = sum(1 for other in self._all if other.peer == NOBODY)
+        match hello:
+            case _ if version != PROTOCOL_VERSION:
+                return f"it speaks protocol {version}, this node {PROTOCOL_VERSION}"
+            case Local(cluster="", node=0) if strangers <= STRANGERS_MAX:
+                return None
+            case Local(node=0) if strangers > STRANGERS_MAX:
+                return "too many strangers at once; try again"
+            case _ if hello.cluster != mine.cluster:
+                return f"it is of cluster {hello.cluster!r}, this node of {mine.cluster!r}"
+            case Local(node=0):
+                return None
+            case _ if mine.node == NOBODY:
+                return "this node has no id yet"
+            case _ if hello.node == mine.node:
+                return f"it claims to be node {mine.node}, which is this node"
+            case _ if hello.node < mine.node:
+                return f"node {mine.node} dials node {hello.node}, not the other way round"
+        other = self._open.get(hello.node)
+        if other is not None and other.name != hello.name:
+            return f"node {hello.node} is connected as {other.name!r}, not as {hello.name!r}"
+        return None
+
+    def opened(self, connection: Connection, wall: Millis) -> None:
+        """A handshake ended well."""
+        if connection.peer == NOBODY:
+            return
+        former = self._open.get(connection.peer)
+        if former is not None:
+            former.close("the peer connected anew")
+        self._open[connection.peer] = connection
+        self.refusals.pop(connection.peer, None)
+        self.on_peer_up(connection.peer, wall)
+
+    def began(self, connection: Connection) -> None:
+        """A socket is connected."""
+        self._all.add(connection)
+        if self._closed:
+            connection.close("this node stops")
+
+    def ended(self, connection: Connection) -> None:
+        """A connection is closed, by whomever."""
+        self._all.discard(connection)
+        self._unflushed.discard(connection)
+        self.rpc.link_lost(connection)
+        if self._open.get(connection.peer) is connection:
+            del self._open[connection.peer]
+            self.on_peer_down(connection.peer)
+
+    def wants_flush(self, connection: Connection) -> None:
+        """A connection has something queued."""
+        self._unflushed.add(connection)
+
+
+class Connection(asyncio.Protocol):
+    """One socket, from handshake to close."""
+
+    def __init__(
+        self, owner: TcpTransport, dialled_as: Local | None, expected: NodeId | None = None
+    ) -> None:
+        """``dialled_as`` is None at the listening end; ``expected`` is who must answer a dial."""
+        self.peer = NOBODY
+        self.name = ""
+        self.lost = asyncio.Event()
+        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.greeted.add_done_callback(_look_at)
+        self._owner = owner
+        self._dialled_as = dialled_as
+        self._expected = expected
+        self._state = _State.GREETING
+        self._decoder = Decoder()
+        self._socket: asyncio.Transport | None = None
+        self._where = "an unknown address"
+        self._queue: list[bytes] = []
+        self._queued_bytes = 0
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -------------------------------------------------------------- asyncio's side
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin the handshake: the dialling end speaks first."""
+        self._socket = cast(asyncio.Transport, transport)
+        if self._state is _State.CLOSED:
+            self._socket.abort()
+            return
+        address = self._socket.get_extra_info("peername")
+        self._where = f"{address[0]}:{address[1]}" if address else self._where
+        self._owner.began(self)
+        if self._dialled_as is not None:
+            self._socket.write(encode(self._owner.hello(self._dialled_as)))
+        else:
+            self._timer = asyncio.get_running_loop().call_later(
+                HANDSHAKE_TIMEOUT_S, self._late_to_greet
+            )
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on every whole frame; close on the first bad one."""
+        decoder = self._decoder
+        decoder.receive(data)
+        try:
+            while (frame := decoder.next_frame()) is not None:
+                if self._state is _State.OPEN:
+                    self._on_frame(frame)
+                elif self._state is _State.GREETING:
+                    self._on_greeting(frame)
+                else:
+                    return
+        except PeerError as error:
+            self._owner.refused(self.peer or self._where, str(error))
+            self.close(str(error))
+
+    def pause_writing(self) -> None:
+        """The socket is full; frames wait here, bounded."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The socket takes bytes again."""
+        self._paused = False
+        self.write_queue()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.close(str(exc) if exc else "the other end closed it")
+
+    # -------------------------------------------------------------- sending
+    def send(self, frame: Frame) -> bool:
+        """Queue a frame; False if the queue is full or the connection closed."""
+        if self._state is not _State.OPEN:
+            return False
+        data = encode(frame)
+        if self._queued_bytes + len(data) > QUEUE_BYTES_MAX:
+            return False
+        if not self._queue:
+            self._owner.wants_flush(self)
+        self._queue.append(data)
+        self._queued_bytes += len(data)
+        return True
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        self.write_queue()
+
+    def write_queue(self) -> None:
+        """Give everything queued to the socket in one write, unless it is full."""
+        if self._queue and not self._paused and self._socket is not None:
+            queue, self._queue, self._queued_bytes = self._queue, [], 0
+            self._socket.write(queue[0] if len(queue) == 1 else b"".join(queue))
+
+    def close(self, why: str) -> None:
+        """End the connection, tell the owner once, and fail a handshake under way."""
+        if self._state is _State.CLOSED:
+            return
+        self.write_queue()
+        self._state = _State.CLOSED
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._socket.close()
+        if not self.greeted.done():
+            self.greeted.set_exception(Unavailable(f"the connection was closed: {why}"))
+        self.lost.set()
+        self._owner.ended(self)
+
+    # -------------------------------------------------------------- receiving
+    def _on_frame(self, frame: Frame) -> None:
+        kind = frame.kind
+        if kind is Kind.REQUEST:
+            self._owner.rpc.on_request(self, frame)
+        elif kind is Kind.REPLY:
+            self._owner.rpc.on_reply(frame)
+        elif self.peer == NOBODY or kind is Kind.HELLO or kind is Kind.REFUSED:
+            raise PeerError(f"the peer sent a {kind.name} frame, which it may not send now")
+        else:
+            self._owner.on_frame(self.peer, frame)
+
+    def _on_greeting(self, frame: Frame) -> None:
+        match frame.kind:
+            case Kind.HELLO:
+                version, hello, wall = _hello_of(frame)
+            case Kind.REFUSED if self._dialled_as is not None:
+                (why,) = fields_of(frame, str)
+                self._fail_greeting(f"{self._where} refuses this node: {why:.200}")
+                return
+            case _:
+                raise PeerError(f"the peer began with a {frame.kind.name} frame, not with HELLO")
+        if self._dialled_as is None:
+            self._answer_hello(hello, version, wall)
+        else:
+            self._take_answer(self._dialled_as, hello, wall)
+
+    def _answer_hello(self, hello: Local, version: int, wall: Millis) -> None:
+        """The listening end: let the other in, or say why not."""
+        assert self._socket is not None
+        objection = self._owner.objection(hello, version)
+        if objection is not None:
+            self._owner.refused(self._where.rpartition(":")[0], objection)
+            self._socket.write(encode(frame_of(Kind.REFUSED, objection)))
+            self.close(objection)
+            return
+        self._socket.write(encode(self._owner.hello(self._owner.local)))
+        self._become_open(hello.node, hello.name, wall)
+
+    def _take_answer(self, mine: Local, hello: Local, wall: Millis) -> None:
+        """The dialling end: make sure that it reached whom it wanted."""
+        if mine.cluster and hello.cluster != mine.cluster:
+            self._fail_greeting(
+                f"{self._where} is of cluster {hello.cluster!r}, this node of {mine.cluster!r}"
+            )
+        elif self._expected is not None and hello.node != self._expected:
+            self._fail_greeting(f"{self._where} is node {hello.node}, not node {self._expected}")
+        else:
+            stranger = mine.node == NOBODY
+            self._become_open(NOBODY if stranger else hello.node, hello.name, wall)
+            if not self.greeted.done():
+                self.greeted.set_result(None)
+
+    def _become_open(self, peer: NodeId, name: str, wall: Millis) -> None:
+        assert self._state is _State.GREETING
+        self.peer, self.name = peer, name
+        self._state = _State.OPEN
+        if self._timer is not None:
+            self._timer.cancel()
+        self._owner.opened(self, wall)
+
+    def _fail_greeting(self, why: str) -> None:
+        if not self.greeted.done():
+            self.greeted.set_exception(PeerError(why))
+        self.close(why)
+
+    def _late_to_greet(self) -> None:
+        self.close("it did not greet in time")
+
+
+def _hello_of(frame: Frame) -> tuple[int, Local, Millis]:
+    """Return protocol version, sender and its wall clock."""
+    version, cluster, node, name, wall = fields_of(frame, int, str, int, str, int)
+    if node < 0 or len(cluster) > 200 or len(name) > 200:
+        raise PeerError("the peer sent a HELLO with fields out of bounds")
+    return version, Local(cluster, NodeId(node), name), Millis(wall)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` (``[::1]:7400`` for IPv6); `UsageError` otherwise."""
+    host, colon, port = address.rpartition(":")
+    if colon and host and port.isdecimal() and int(port) < 65_536:
+        return host.removeprefix("[").removesuffix("]"), int(port)
+    raise UsageError(f"an address is written host:port, such as 127.0.0.1:7400, not {address!r}")
+
+
+def _named(whom: NodeId | str) -> str:
+    return whom if isinstance(whom, str) else f"node {whom}"
+
+
+def _look_at(future: asyncio.Future[None]) -> None:
+    """Mark the outcome as seen: a dialler that gave up does not wait for it any more."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _ignore(*_arguments: Any) -> None:
+    """Stand for a callback that nobody set."""
