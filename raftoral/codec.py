@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack
@@ -39,17 +40,17 @@ _PLAIN = (bool, int, str, bytes)
 
 
 # ------------------------------------------------------------------ values
-def pack(value: object) -> bytes:
-    """Return the canonical bytes of a value.
+def pack(value: object, *, floats: bool = False, bytes_max: int = VALUE_BYTES_MAX) -> bytes:
+    """Return the canonical bytes of a value; ``floats`` allows finite floats in it.
 
     Raises `InvalidInput` for what no history can hold (a float, a set, an int beyond 64 bit, a
     map whose keys are not text, nesting beyond 64), naming the place, and `LimitExceeded` above
     256 KiB.
     """
-    data = cast(bytes, msgpack.packb(_canonical(value, "", 0)))
-    if len(data) > VALUE_BYTES_MAX:
+    data = cast(bytes, msgpack.packb(_canonical(value, "", 0, floats)))
+    if len(data) > bytes_max:
         raise LimitExceeded(
-            f"the value takes {len(data):,} bytes; a stored value may take {VALUE_BYTES_MAX:,}. "
+            f"the value takes {len(data):,} bytes; a stored value may take {bytes_max:,}. "
             "Store it elsewhere and keep a reference to it in the workflow"
         )
     return data
@@ -70,7 +71,7 @@ def unpack(data: bytes) -> Value:
     return cast(Value, value)
 
 
-def _canonical(value: object, where: str, depth: int) -> object:
+def _canonical(value: object, where: str, depth: int, floats: bool) -> object:
     """Return ``value`` in the form that packs canonically, or refuse it."""
     kind = type(value)
     if value is None or kind is str or kind is bool or kind is bytes:
@@ -88,11 +89,16 @@ def _canonical(value: object, where: str, depth: int) -> object:
                 raise InvalidInput(f"{_at(where)} has a map key that is no text: {key!r:.40}")
         named = cast("dict[str, object]", items)
         return {
-            key: _canonical(named[key], f"{where}.{key}", depth + 1) for key in sorted(named)
+            key: _canonical(named[key], f"{where}.{key}", depth + 1, floats)
+            for key in sorted(named)
         }
     if kind is list or kind is tuple:
         elements = cast("Sequence[object]", value)
-        return [_canonical(item, f"{where}[{n}]", depth + 1) for n, item in enumerate(elements)]
+        return [
+            _canonical(item, f"{where}[{n}]", depth + 1, floats) for n, item in enumerate(elements)
+        ]
+    if floats and kind is float and isfinite(cast(float, value)):
+        return value
     return _to_ext(value, where)
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from raftoral.values import Value
+else:
+    # At run time the views are read from JSON and described as schemas, and a recursive alias of
+    # texts has no schema; `Value` is checked where values are made.
+    Value = Any
 
 Status: TypeAlias = Literal["running", "completed", "failed", "parked"]
 """``parked``: no member of the group can go on with the run; its `reason` says why."""

@@ -1,0 +1,1 @@
+"""Replicated state machines: `apply` turns a committed command into state and events."""

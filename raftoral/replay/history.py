@@ -1,0 +1,201 @@
+"""The settled steps of one run: what each event holds, and its canonical bytes.
+
+Owns the event kinds and their encoding; nothing else enters a history. An event's bytes are packed
+once, by the owner of the run, and are compared and stored as they are ever after.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
+
+from raftoral.codec import VALUE_BYTES_MAX, pack, unpack
+from raftoral.errors import CorruptionError, WorkflowFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raftoral.ids import Millis
+    from raftoral.values import Value
+
+Failure: TypeAlias = "list[Value]"
+"""A failure as stored: [name, message, details]."""
+
+CALL_BYTES_MAX: Final = 256
+"""A call is recorded whole up to this size, and as a digest of its arguments above it."""
+
+
+class Started(NamedTuple):
+    """The first event: which definition runs, on what, since when."""
+
+    name: str
+    version: int
+    meaning_hash: str
+    input: Value
+    at: Millis
+    parent: str
+    generation: int
+
+
+class Set(NamedTuple):
+    """A checkpoint cell got a value."""
+
+    path: str
+    value: Value
+
+
+class Retry(NamedTuple):
+    """An attempt failed and will be repeated at ``next_at``."""
+
+    path: str
+    attempt: int
+    error: Failure
+    next_at: Millis
+
+
+class Done(NamedTuple):
+    """A compute is settled: with its result, or with the failure that no attempt is left for.
+
+    ``call`` holds the packed ``[activity, args, kwargs]`` (a digest where that is long), so that a
+    replay can tell changed arguments.
+    """
+
+    path: str
+    call: bytes
+    ok: bool
+    value: Value
+    attempts: int
+
+
+class TimerSet(NamedTuple):
+    """A wait began that ends at ``due``."""
+
+    path: str
+    due: Millis
+
+
+class TimerFired(NamedTuple):
+    """The wait ended by its timer."""
+
+    path: str
+
+
+class Taken(NamedTuple):
+    """A signal was taken from the mailbox; the payload is kept so that a history stands alone."""
+
+    path: str
+    signal_id: str
+    value: Value
+
+
+class Logged(NamedTuple):
+    """A line was written to the log, once."""
+
+    path: str
+    text: str
+
+
+class Ended(NamedTuple):
+    """The last event. ``value`` is the result if ``status`` is completed, else a `Failure`."""
+
+    status: str
+    value: Value
+
+
+Event: TypeAlias = Started | Set | Retry | Done | TimerSet | TimerFired | Taken | Logged | Ended
+
+_KINDS: Final[tuple[type[Event], ...]] = (
+    Started,
+    Set,
+    Retry,
+    Done,
+    TimerSet,
+    TimerFired,
+    Taken,
+    Logged,
+    Ended,
+)
+_BY_NAME: Final = {kind.__name__: cast("Callable[..., Event]", kind) for kind in _KINDS}
+
+
+EVENT_BYTES_MAX: Final = VALUE_BYTES_MAX + 4096
+"""A value of the largest size, with room for the path and the call beside it."""
+
+
+def encode(event: Event, *, floats: bool = False) -> bytes:
+    """Return the canonical bytes of ``event``; refuses what `raftoral.codec.pack` refuses."""
+    fields: tuple[object, ...] = event
+    return pack([type(event).__name__, *fields], floats=floats, bytes_max=EVENT_BYTES_MAX)
+
+
+def decode(data: bytes) -> Event:
+    """Return the event of canonical bytes; `CorruptionError` if they hold none."""
+    fields = unpack(data)
+    try:
+        kind, *rest = cast("list[Any]", fields)
+        return _BY_NAME[kind](*rest)
+    except (TypeError, KeyError, ValueError):
+        raise CorruptionError(f"these bytes hold no event: {data[:40]!r}") from None
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Return an exception as stored: its name, message and declared fields.
+
+    Only fields that the exception's class declares by annotation are kept: whatever else hangs on
+    an exception may hold secrets or be unequal on another node.
+    """
+    if isinstance(error, WorkflowFailed):
+        return [error.name, error.message, dict(error.details)]
+    declared = {
+        name: getattr(error, name)
+        for name in getattr(type(error), "__annotations__", {})
+        if hasattr(error, name)
+    }
+    return [type(error).__name__, str(error), declared]
+
+
+def as_error(failure: Value, attempts: int = 0) -> WorkflowFailed:
+    """Return a stored failure as the exception that is thrown into a workflow."""
+    match failure:
+        case [str(name), str(message), dict(details)]:
+            return WorkflowFailed(name, message, details, attempts=attempts)
+        case _:
+            pass
+    raise CorruptionError(f"this is no stored failure: {failure!r:.80}")
+
+
+def describe(event: Event) -> str:
+    """Return one line for people and transcripts: the kind, the path, and what was recorded."""
+    match event:
+        case Started(name, version, _, value):
+            return f"Started {name} v{version} {value!r:.60}"
+        case Set(path, value):
+            return f"Set {path} = {value!r:.60}"
+        case Retry(path, attempt, error, _):
+            return f"Retry {path} after attempt {attempt}: {as_error(error)}"
+        case Done(path, call, ok, value, attempts):
+            outcome = f"{value!r:.60}" if ok else f"failed {as_error(value)}"
+            tries = f" ({attempts} attempts)" if attempts > 1 else ""
+            return f"Done {path} = {describe_call(call)} -> {outcome}{tries}"
+        case TimerSet(path, due):
+            return f"TimerSet {path} due {due}"
+        case TimerFired(path):
+            return f"TimerFired {path}"
+        case Taken(path, signal_id, value):
+            return f"Taken {path} {value!r:.60} ({signal_id})"
+        case Logged(path, text):
+            return f"Logged {path} {text!r}"
+        case Ended(status, value):
+            return f"Ended {status} {value!r:.60}"
+
+
+def describe_call(call: bytes) -> str:
+    """Return a recorded call as text, for example ``charge('o-1', 30)``."""
+    match unpack(call):
+        case [str(activity), list(args), dict(kwargs)]:
+            parts = [f"{arg!r:.40}" for arg in args]
+            parts += [f"{name}={value!r:.40}" for name, value in kwargs.items()]
+            return f"{activity}({', '.join(parts)})"
+        case [str(activity), str(digest), int(size)]:
+            return f"{activity}(<{size} bytes {digest[:8]}>)"
+        case _:
+            return "?"

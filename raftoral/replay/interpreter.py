@@ -1,0 +1,447 @@
+"""Runs a workflow's generator beside its history: replay is "run again, feed the recorded answers".
+
+Owns `Replay`, one run's generator and where it stands. It acts on nothing: what the owner has to do
+is told as data (`outbox`: deterministic events to settle; `waiting`: the one effect to be answered).
+
+The rules it keeps: each event is compared with what the code yields *before* it answers; answers
+are decoded from committed bytes, on the owner too; a deterministic effect (a checkpoint, a log
+line, the end) is put in the outbox and not waited for, so a step costs one commit.
+
+Two traps. Closing a parked generator runs its `finally` blocks, so a generator is only ever closed
+in `Replay.close`, and an effect yielded while closing is ignored. An exception of a workflow is
+kept as data (name, message, declared fields), never as an object.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from inspect import getgeneratorstate
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
+
+from raftoral.codec import pack, unpack
+from raftoral.convert import from_plain, mentions_float, result_type, to_plain
+from raftoral.errors import (
+    NonDeterminismError,
+    RaftoralError,
+    UsageError,
+    WorkflowFailed,
+)
+from raftoral.ids import Millis, Position
+from raftoral.replay.effects import (
+    Cell,
+    Checkpoint,
+    Compute,
+    Effect,
+    Log,
+    Receive,
+    Scopes,
+    SetCell,
+    Sleep,
+    SleepUntil,
+    as_span,
+    current_scopes,
+)
+from raftoral.replay.history import (
+    CALL_BYTES_MAX,
+    Done,
+    Ended,
+    Event,
+    Logged,
+    Retry,
+    Set,
+    Started,
+    Taken,
+    TimerFired,
+    TimerSet,
+    as_error,
+    decode,
+    describe,
+    describe_call,
+    encode,
+    failure_of,
+)
+from raftoral.values import millis_of, millis_since_epoch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable
+
+    from raftoral.ids import RunId
+    from raftoral.values import Value
+
+
+class Body(Protocol):
+    """A started workflow of either front end."""
+
+    @property
+    def generator(self) -> Generator[Effect[Any], Any, Any]:
+        """The generator of effects."""
+        ...
+
+    def variables(self) -> dict[str, object]:
+        """Return the variables that are in sight where the generator stands."""
+        ...
+
+    def where(self) -> tuple[str, int]:
+        """Return the file (or definition) and line where the generator stands; line 0 if unknown."""
+        ...
+
+
+Start: TypeAlias = "Callable[[Started], Body]"
+
+
+# ------------------------------------------------------------------ what a run waits for
+@dataclass(slots=True)
+class ComputeWait:
+    """The run waits for an activity: attempt number ``attempt`` may begin at ``not_before``."""
+
+    path: str
+    effect: Compute[Any]
+    call: bytes
+    attempt: int = 1
+    not_before: Millis | None = None
+
+
+@dataclass(slots=True)
+class TimerWait:
+    """The run sleeps: until ``due`` once the timer is set, None before."""
+
+    path: str
+    effect: Sleep | SleepUntil
+    due: Millis | None = None
+
+
+@dataclass(slots=True)
+class SignalWait:
+    """The run waits for a signal, at most until ``due`` if it has a timeout that was set."""
+
+    path: str
+    effect: Receive[Any]
+    due: Millis | None = None
+
+
+Waiting: TypeAlias = ComputeWait | TimerWait | SignalWait
+
+
+def describe_waiting(waiting: Waiting) -> str:
+    """Return one line for people: what the run waits for."""
+    match waiting:
+        case ComputeWait(path, _, call):
+            return f"compute {path} = {describe_call(call)}"
+        case TimerWait(path):
+            return f"sleep {path}"
+        case SignalWait(path, effect):
+            return f"signal {effect.name} ({path})"
+        case _:
+            assert_never(waiting)
+
+
+def call_bytes(effect: Compute[Any]) -> bytes:
+    """Return the packed call of a compute; its arguments as a digest where they are long."""
+    call = effect.call
+    args = [to_plain(arg) for arg in call.args]
+    kwargs = {name: to_plain(value) for name, value in call.kwargs}
+    data = pack([call.activity, args, kwargs])
+    if len(data) <= CALL_BYTES_MAX:
+        return data
+    return pack([call.activity, sha256(data).hexdigest(), len(data)])
+
+
+# ------------------------------------------------------------------ the interpreter
+class Replay:
+    """One run's generator and its place in the history.
+
+    Feed it every committed event in order. After each, `outbox` holds the deterministic events
+    (as bytes) that the code has yielded and the history does not have yet, `waiting` the effect
+    that must be answered next (None while nothing is asked or the run is over), and `ended` tells
+    whether the generator has finished (its `Ended` is then the last of the outbox or settled).
+    """
+
+    def __init__(self, run_id: RunId, start: Start) -> None:
+        self.run_id = run_id
+        self.position = Position(0)
+        self.outbox: deque[bytes] = deque()
+        self.waiting: Waiting | None = None
+        self.ended = False
+        self.started: Started | None = None
+        self.cells: dict[str, Cell[Any]] = {}
+        self.body: Body | None = None
+        self._start = start
+        self._scopes = Scopes()
+        self._paths: set[str] = set()
+
+    # -------------------------------------------------------------- committed events
+    def feed(self, data: bytes) -> None:
+        """Take one committed event.
+
+        Raises `NonDeterminismError` if the code yields something else; the replay is then of no
+        use any more and the caller closes it.
+        """
+        if self.outbox:
+            self._confirm(data)
+        else:
+            self._answer(decode(data))
+        self.position = Position(self.position + 1)
+
+    def feed_all(self, history: Iterable[bytes]) -> None:
+        """Take many committed events, in order."""
+        for data in history:
+            self.feed(data)
+
+    def _confirm(self, data: bytes) -> None:
+        expected = self.outbox[0]
+        if expected != data and not _same_failure(expected, data):
+            raise self._diverged(describe(decode(data)), describe(decode(expected)))
+        self.outbox.popleft()
+
+    def _answer(self, event: Event) -> None:
+        waiting = self.waiting
+        match event, waiting:
+            case Started(), None if self.started is None:
+                self._begin(event)
+            case Done(path, call, ok, value, attempts), ComputeWait() if (
+                path == waiting.path and call == waiting.call
+            ):
+                self.waiting = None
+                if ok:
+                    self._resume(self._result(waiting.effect, value))
+                else:
+                    self._throw(as_error(value, attempts))
+            case Retry(path, attempt, _, next_at), ComputeWait() if path == waiting.path:
+                waiting.attempt = attempt + 1
+                waiting.not_before = next_at
+            case TimerSet(path, due), TimerWait() | SignalWait() if path == waiting.path:
+                waiting.due = due
+            case TimerFired(path), TimerWait() | SignalWait() if path == waiting.path:
+                self.waiting = None
+                self._resume(lambda: None)
+            case Taken(path, _, value), SignalWait() if path == waiting.path:
+                self.waiting = None
+                kind = waiting.effect.kind
+                self._resume(lambda: from_plain(value, kind))
+            case _:
+                raise self._diverged(describe(event), self._yielded())
+
+    def _result(self, effect: Compute[Any], value: Value) -> Callable[[], object]:
+        function = effect.call.function
+        if function is None:
+            return lambda: value
+        return lambda: from_plain(value, result_type(function))
+
+    def _begin(self, event: Started) -> None:
+        self.started = event
+        try:
+            self.body = self._start(event)
+        except RaftoralError as error:
+            self._end("failed", failure_of(error))
+            return
+        self._resume(lambda: None)
+
+    # -------------------------------------------------------------- the generator
+    def _resume(self, answer: Callable[[], object]) -> None:
+        """Send the answer and run to the next effect that has to be waited for."""
+        try:
+            value = answer()
+        except RaftoralError as error:
+            self._throw(error)
+            return
+        self._run(lambda generator: generator.send(value))
+
+    def _throw(self, error: BaseException) -> None:
+        self._run(lambda generator: generator.throw(error))
+
+    def _run(self, step: Callable[[Generator[Effect[Any], Any, Any]], Effect[Any]]) -> None:
+        """Advance the generator through deterministic effects until it blocks or ends."""
+        assert self.body is not None
+        generator = self.body.generator
+        token = current_scopes.set(self._scopes)
+        try:
+            effect = step(generator)
+            while True:
+                try:
+                    answer = self._take(effect)
+                except RaftoralError as refused:
+                    effect = generator.throw(refused)
+                    continue
+                if self.waiting is not None:
+                    return
+                effect = generator.send(answer)
+        except StopIteration as stop:
+            self._finish(stop.value)
+        except NonDeterminismError:
+            raise
+        except Exception as error:
+            self._end("failed", failure_of(error))
+        finally:
+            current_scopes.reset(token)
+
+    def _finish(self, value: object) -> None:
+        try:
+            self._end("completed", to_plain(value))
+        except RaftoralError as error:
+            self._end("failed", failure_of(error))
+
+    def _end(self, status: str, value: Any) -> None:
+        try:
+            data = encode(Ended(status, value))
+        except RaftoralError as error:
+            if status == "completed":
+                raise
+            # A failure whose fields cannot be stored is still a failure of that name.
+            data = encode(Ended(status, [value[0], f"{value[1]} ({error})", {}]))
+        self.ended = True
+        self.waiting = None
+        self.outbox.append(data)
+
+    def _take(self, effect: object) -> object:
+        """Note what was yielded; return the answer if it is deterministic, else set `waiting`."""
+        match effect:
+            case Compute():
+                path = self._path(effect.key, "compute")
+                self.waiting = ComputeWait(path, effect, call_bytes(effect))
+            case Checkpoint(key, value, kind):
+                return self._open_cell(key, value, kind)
+            case SetCell(cell, value):
+                self._record(cell, value)
+            case Log(text, key):
+                self.outbox.append(encode(Logged(self._path(key, "log"), str(text))))
+            case Sleep(_, key) | SleepUntil(_, key):
+                self.waiting = TimerWait(self._path(key, "sleep"), effect)
+            case Receive():
+                self.waiting = SignalWait(self._path(effect.key, effect.name), effect)
+            case _:
+                raise UsageError(
+                    f"a workflow yields effects only, not {effect!r:.60} "
+                    "(forgot `yield from` before a helper, or Compute around a call?)"
+                )
+        return None
+
+    def _open_cell(self, key: str, value: object, kind: Any) -> Cell[Any]:
+        path = self._named(key)
+        cell: Cell[Any] = Cell(path, value, type(value) if kind is None else kind)
+        self._record(cell, value)
+        self.cells[path] = cell
+        return cell
+
+    def _record(self, cell: Cell[Any], value: object) -> None:
+        """Put a `Set` in the outbox; the cell then holds the value as it will be read back."""
+        plain: Any = to_plain(value)
+        data = encode(Set(cell.path, plain), floats=mentions_float(cell.kind))
+        stored = unpack(data)[2]  # type: ignore[index]
+        kind = cell.kind
+        if kind is None or kind is type(None) or value is None:
+            cell.value = stored
+        else:
+            cell.value = from_plain(stored, kind)
+        self.outbox.append(data)
+
+    def _path(self, key: str | None, kind: str) -> str:
+        return self._scopes.unnamed(kind) if key is None else self._named(key)
+
+    def _named(self, key: str) -> str:
+        path = self._scopes.path(key)
+        if path in self._paths:
+            raise UsageError(
+                f"two steps are called `{path}`; inside a loop, open a scope for each turn: "
+                "`with scope(f'item-{n}'): ...`"
+            )
+        self._paths.add(path)
+        return path
+
+    # -------------------------------------------------------------- looking and leaving
+    def where(self) -> str:
+        """Return ``file:line`` of the statement that the generator stands at; empty if unknown."""
+        if self.body is None:
+            return ""
+        name, line = self.body.where()
+        return f"{name}:{line}" if line else name
+
+    def _yielded(self) -> str:
+        if self.waiting is not None:
+            return describe_waiting(self.waiting)
+        if self.started is None:
+            return "nothing before `Started`"
+        return "nothing more: the run has ended"
+
+    def _diverged(self, recorded: str, yielded: str) -> NonDeterminismError:
+        return NonDeterminismError(self.run_id, self.position, recorded, yielded, self.where())
+
+    def close(self) -> None:
+        """Drop the generator, running its `finally` blocks; what they yield is ignored."""
+        body, self.body = self.body, None
+        if body is not None and getgeneratorstate(body.generator) == "GEN_SUSPENDED":
+            with suppress(Exception):
+                body.generator.close()
+
+
+def _same_failure(expected: bytes, recorded: bytes) -> bool:
+    """Tell whether both are failed ends of one name: a message may hold an address of memory."""
+    mine, theirs = decode(expected), decode(recorded)
+    if not isinstance(mine, Ended) or not isinstance(theirs, Ended):
+        return False
+    return (
+        mine.status == theirs.status == "failed"
+        and isinstance(mine.value, list)
+        and isinstance(theirs.value, list)
+        and mine.value[0] == theirs.value[0]
+    )
+
+
+# ------------------------------------------------------------------ the walk in one call
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Where a replay ended: blocked on ``waiting``, or over with ``ended``; ``yielded`` is ahead."""
+
+    waiting: Waiting | None
+    ended: Ended | None
+    yielded: tuple[Event, ...]
+
+
+def advance(run_id: RunId, start: Start, history: Iterable[bytes]) -> Outcome:
+    """Replay ``history`` and return where the code stands then.
+
+    A pure function of its arguments. Raises `NonDeterminismError` where they do not fit.
+    """
+    replay = Replay(run_id, start)
+    last: Event | None = None
+    try:
+        for data in history:
+            replay.feed(data)
+            if replay.ended:
+                last = decode(data)
+        yielded = tuple(decode(data) for data in replay.outbox)
+    finally:
+        replay.close()
+    ended = next((event for event in (*yielded, last) if isinstance(event, Ended)), None)
+    return Outcome(replay.waiting, ended, yielded)
+
+
+def pack_result(effect: Compute[Any], value: object) -> Value:
+    """Return an activity's result as it will be stored, checked against its declared type.
+
+    Raises `WorkflowFailed` named ``BadResult`` when it cannot be stored or read back.
+    """
+    function = effect.call.function
+    plain = to_plain(value)
+    try:
+        kind = result_type(function) if function is not None else Any
+        stored = unpack(pack(plain, floats=mentions_float(kind)))
+        from_plain(stored, kind)
+    except RaftoralError as error:
+        raise WorkflowFailed("BadResult", f"{effect.call.activity} returned {error}") from None
+    return stored
+
+
+def timer_due(effect: Sleep | SleepUntil | Receive[Any], now: Millis) -> Millis | None:
+    """Return when a wait that begins ``now`` ends; None for a receive without a timeout."""
+    match effect:
+        case SleepUntil(until):
+            return Millis(millis_since_epoch(until))
+        case Sleep(span):
+            return Millis(now + millis_of(as_span(span)))
+        case Receive():
+            return None if effect.within is None else Millis(now + millis_of(effect.within))
+        case _:
+            assert_never(effect)

@@ -1,0 +1,83 @@
+"""Every knob of a node, with its unit and its default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Final
+
+from raftoral.errors import UsageError
+
+LISTEN: Final = "127.0.0.1:7400"
+HTTP: Final = "127.0.0.1:7480"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """How one node runs.
+
+    ``data`` None keeps everything in memory (and says so). ``groups`` counts execution groups; it
+    is fixed when the first node forms the cluster, and None means 1 then and "whatever it is" ever
+    after. ``retention`` is how long a finished run keeps its result and history.
+    """
+
+    data: str | None = None
+    listen: str = LISTEN
+    advertise: str = ""
+    http: str = ""
+    join: tuple[str, ...] = ()
+    groups: int | None = None
+    name: str = ""
+    insecure: bool = False
+    tick_ms: int = 50
+    heartbeat_ticks: int = 2
+    election_ticks: int = 10
+    request_timeout_s: float = 10.0
+    join_timeout_s: float = 20.0
+    retention: timedelta = timedelta(days=7)
+    retained_runs: int = 100_000
+    activity_threads: int = 32
+
+    @property
+    def election_timeout_s(self) -> float:
+        """The shortest time without a leader after which a node campaigns."""
+        return self.tick_ms * self.election_ticks / 1000
+
+    @property
+    def reachable_at(self) -> str:
+        """The address that other nodes use."""
+        return self.advertise or self.listen
+
+    def checked(self) -> NodeConfig:
+        """Return this configuration, or raise `UsageError` that says what to change."""
+        for address in (self.listen, *self.join, *filter(None, (self.advertise,))):
+            split_address(address)
+        if self.groups is not None and not 1 <= self.groups <= 256:
+            raise UsageError(f"--groups is 1 to 256, not {self.groups}")
+        if not self.insecure and not is_loopback(self.listen):
+            raise UsageError(
+                f"{self.listen} is not a loopback address, and peers would talk in the clear. "
+                "Listen on 127.0.0.1, or say --insecure if the network is trusted"
+            )
+        return self
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` (``[::1]:7400`` for IPv6); `UsageError` if it is none."""
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{address!r} is no address; write host:port, such as {LISTEN}")
+    return host, int(port)
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether ``host:port`` can only be reached from this machine."""
+    host, _ = split_address(address)
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

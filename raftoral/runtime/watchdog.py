@@ -1,0 +1,74 @@
+"""Stops a workflow that computes too long between two effects, so that it cannot stop a cluster.
+
+Workflows advance in the node's own thread. A `while True` without an effect would hold it for ever;
+after the limit a second thread raises `StepTooLong` inside the step. Only Python code can be
+interrupted so: one call into C that never returns cannot.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STEP_SECONDS_MAX: Final = 1.0
+
+
+class StepTooLong(BaseException):
+    """Raised inside a workflow's step; no `except Exception` of a workflow swallows it."""
+
+
+class Watchdog:
+    """Watches the steps of one thread."""
+
+    def __init__(self, limit_s: float = STEP_SECONDS_MAX) -> None:
+        self._limit = limit_s
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._fired = False
+        self._watched = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="raftoral-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Watch the calling thread from now on."""
+        self._watched = threading.get_ident()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watching thread."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Watch the body; it is left by `StepTooLong` when it takes longer than the limit."""
+        self._began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._began = None
+                if self._fired:
+                    # The step may have ended by itself just now: take back what is not raised yet.
+                    self._fired = False
+                    _raise_in(self._watched, None)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._limit / 4):
+            with self._lock:
+                began = self._began
+                if began is not None and not self._fired and time.monotonic() - began > self._limit:
+                    self._fired = True
+                    _raise_in(self._watched, StepTooLong)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    raised = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
