@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from raftoral.ids import Index, Millis
     from raftoral.kv import Reader, Transaction
 
@@ -25,7 +27,7 @@ class StateMachine(Protocol):
 
     def apply(
         self, index: Index, at: Millis, command: bytes, txn: Transaction
-    ) -> tuple[Result, list[Event]]:
+    ) -> tuple[Result, Sequence[Event]]:
         """Apply one committed command; return its answer and what happened.
 
         ``at`` is the group's clock as the leader stamped it, never less than in an earlier entry.
