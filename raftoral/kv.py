@@ -70,14 +70,14 @@ class MemoryKeyValue:
         self, prefix: bytes, start: bytes = b"", *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs under ``prefix``; see `Reader.scan`."""
-        low = bisect_left(self._keys, prefix)
-        end = prefix_end(prefix)
-        high = bisect_left(self._keys, end) if end is not None else len(self._keys)
-        if start and not reverse:
-            low = max(low, bisect_left(self._keys, start))
-        elif start:
-            high = min(high, bisect_left(self._keys, start + b"\0"))
-        keys = self._keys[low:high]
+        low, high = _bounds(prefix, start, reverse=reverse)
+        return self.between(low, high, reverse=reverse)
+
+    def between(
+        self, low: bytes, high: bytes | None, *, reverse: bool = False
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs with low <= key < high; None as ``high`` means to the end."""
+        keys = _slice(self._keys, low, high)
         for key in reversed(keys) if reverse else keys:
             yield key, self._values[key]
 
@@ -89,13 +89,14 @@ class MemoryKeyValue:
 class Overlay:
     """Writes not yet handed over, on top of a reader.
 
-    `writes` maps each touched key to its new value, None for a deletion; whoever owns the disk
-    puts them into its batch and then calls `clear`.
+    `writes` maps each touched key to its new value, None for a deletion; it is for reading only.
+    Whoever owns the disk puts them into its batch and then calls `clear`.
     """
 
     def __init__(self, base: Reader) -> None:
         self._base = base
         self.writes: dict[bytes, bytes | None] = {}
+        self._order: list[bytes] = []
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of ``key`` as this transaction sees it."""
@@ -105,27 +106,34 @@ class Overlay:
 
     def put(self, key: bytes, value: bytes) -> None:
         """Set ``key`` in this transaction."""
+        if key not in self.writes:
+            insort(self._order, key)
         self.writes[key] = value
 
     def delete(self, key: bytes) -> None:
         """Remove ``key`` in this transaction."""
+        if key not in self.writes:
+            insort(self._order, key)
         self.writes[key] = None
 
     def scan(
         self, prefix: bytes, start: bytes = b"", *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
         """Yield the pairs under ``prefix``, own writes included; see `Reader.scan`."""
-        mine = sorted(
-            (
-                key
-                for key in self.writes
-                if key.startswith(prefix)
-                and (not start or (key <= start if reverse else key >= start))
-            ),
-            reverse=reverse,
-        )
+        stored = self._base.scan(prefix, start, reverse=reverse)
+        low, high = _bounds(prefix, start, reverse=reverse)
+        mine = _slice(self._order, low, high)
+        if not mine:
+            return stored
+        if reverse:
+            mine.reverse()
+        return self._merged(mine, stored, reverse=reverse)
+
+    def _merged(
+        self, mine: list[bytes], stored: Iterator[tuple[bytes, bytes]], *, reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
         position = 0
-        for key, value in self._base.scan(prefix, start, reverse=reverse):
+        for key, value in stored:
             while position < len(mine) and (
                 mine[position] > key if reverse else mine[position] < key
             ):
@@ -141,9 +149,34 @@ class Overlay:
             if written is not None:
                 yield own, written
 
+    def absorb(self, newer: Overlay) -> None:
+        """Take over the writes of ``newer``, which is empty afterwards."""
+        self._order += [key for key in newer._order if key not in self.writes]
+        self._order.sort()
+        self.writes.update(newer.writes)
+        newer.clear()
+
     def clear(self) -> None:
         """Forget the writes, after they were handed over."""
         self.writes = {}
+        self._order = []
+
+
+def _bounds(prefix: bytes, start: bytes, *, reverse: bool) -> tuple[bytes, bytes | None]:
+    """Return the first key of a scan and the first one behind it; None if there is no end."""
+    end = prefix_end(prefix)
+    if not start:
+        return prefix, end
+    if not reverse:
+        return max(prefix, start), end
+    behind = start + b"\0"
+    return prefix, behind if end is None else min(end, behind)
+
+
+def _slice(keys: list[bytes], low: bytes, high: bytes | None) -> list[bytes]:
+    """Return the sorted ``keys`` with low <= key < high."""
+    first = bisect_left(keys, low)
+    return keys[first:] if high is None else keys[first : bisect_left(keys, high)]
 
 
 def prefix_end(prefix: bytes) -> bytes | None:
