@@ -260,6 +260,8 @@ def from_wire(wire: object) -> Message:
         raise PeerError(f"no Raft message has the type {kind!r:.20}")
     if type(context) is not bytes or len(context) > CONTEXT_BYTES_MAX:
         raise PeerError(f"the context of a Raft message is at most {CONTEXT_BYTES_MAX} bytes")
+    if term == 0 and message_type is not MessageType.READ_INDEX:
+        raise PeerError("only a read request has no term")
     before = Index(_number(index))
     return Message(
         message_type,

@@ -1,0 +1,63 @@
+"""Who a member is, what it may be, and its limits.
+
+Owns two small types that every part of the core shares.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from raftoral.ids import NOBODY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raftoral.ids import NodeId
+
+
+class Role(Enum):
+    """What a member is in its term."""
+
+    FOLLOWER = "StateFollower"
+    PRE_CANDIDATE = "StatePreCandidate"
+    CANDIDATE = "StateCandidate"
+    LEADER = "StateLeader"
+
+
+def _silent(_: str) -> None:
+    """Drop a line of the core's story."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Who a member is, and its limits. Times are in ticks, sizes in bytes of entry data.
+
+    ``chance(n)`` returns 0 to n - 1 and spreads elections: a follower waits ``election_ticks`` plus
+    that many ticks. ``inflight_bytes_max`` 0 means no such limit. With ``batch`` entries leave once
+    per `Ready`, else with each proposal. ``kept_bytes_max`` of applied entries stay in memory for
+    followers. ``say`` hears one line per change of role or membership.
+    """
+
+    id: NodeId
+    election_ticks: int
+    heartbeat_ticks: int
+    chance: Callable[[int], int]
+    message_bytes_max: int = 256 * 1024
+    committed_bytes_max: int = 1024 * 1024
+    inflight_max: int = 256
+    inflight_bytes_max: int = 0
+    uncommitted_bytes_max: int = 16 * 1024 * 1024
+    kept_bytes_max: int = 512 * 1024
+    check_quorum: bool = True
+    pre_vote: bool = True
+    batch: bool = True
+    step_down_on_removal: bool = True
+    say: Callable[[str], None] = _silent
+
+    def __post_init__(self) -> None:
+        assert self.id != NOBODY, "0 is nobody"
+        assert 0 < self.heartbeat_ticks < self.election_ticks, "heartbeats must outrun elections"
+        assert self.inflight_max > 0, "at least one append must be allowed to be under way"
+        assert self.message_bytes_max >= 0, "a size is not negative"
