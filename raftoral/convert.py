@@ -124,10 +124,13 @@ def _jsonable(value: object) -> object:
     return value
 
 
+_JSON = msgspec.json.Decoder(float_hook=Decimal)
+
+
 def from_json(data: bytes | str) -> Value:
     """Return plain values of JSON text, numbers with a point as `Decimal`; bad text is refused."""
     try:
-        return cast(Value, msgspec.json.decode(data, float_hook=Decimal))  # type: ignore[call-overload]
+        return cast(Value, _JSON.decode(data))
     except (msgspec.DecodeError, ValueError) as error:
         raise InvalidInput(f"this is no JSON: {error}") from None
 

@@ -1,0 +1,148 @@
+"""The JSON bodies of the HTTP API that are no views: requests, and lists with a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from raftoral.api.guard import BODY_BYTES_MAX, too_large
+from raftoral.convert import from_json, from_plain
+from raftoral.errors import InvalidInput, LimitExceeded
+
+# The views are named by the schemas, so they are needed at run time.
+from raftoral.runtime.views import DefinitionView, NodeView, RunView  # noqa: TC001
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """A `.rwf` text; ``path`` is what diagnostics call it."""
+
+    source: str
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """Which workflow to start on which input (a map of its parameters, or a list in their order).
+
+    With ``wait_ms`` the answer waits that long for the end of the run, and shows it as it stands
+    then. The same ``id`` with the same name and input is the same run, so repeating is safe.
+    """
+
+    name: str
+    input: Any = field(default_factory=dict)
+    id: str | None = None
+    version: int | None = None
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRequest:
+    """What the signal carries; the same ``id`` is one signal, so repeating is safe."""
+
+    payload: Any = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Definitions:
+    """Deployed versions."""
+
+    definitions: list[DefinitionView]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs in the order of their ids; ``after`` asks for the next page, None is the last one."""
+
+    runs: list[RunView]
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of the cluster."""
+
+    nodes: list[NodeView]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The request is committed."""
+
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether this node can serve, and why not."""
+
+    ok: bool
+    node: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventBody:
+    """One settled step: its kind and fields, a line for people, and its canonical bytes (base64)."""
+
+    position: int
+    kind: str
+    fields: dict[str, Any]
+    text: str
+    bytes: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The settled steps of a run; ``sha256`` is taken over the canonical bytes in their order."""
+
+    run_id: str
+    name: str
+    version: int
+    meaning_hash: str
+    node: int
+    sha256: str
+    events: list[EventBody]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong: a stable code, and what to do about it."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The body of every answer that is no success."""
+
+    error: Problem
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """Return the request's JSON body as ``kind``.
+
+    Raises `LimitExceeded` above 1 MiB before anything is parsed, and `InvalidInput` for what is no
+    JSON object, lacks a field, or has one that ``kind`` does not know.
+    """
+    chunks = bytearray()
+    async for chunk in request.stream():
+        chunks += chunk
+        if len(chunks) > BODY_BYTES_MAX:
+            raise LimitExceeded(too_large())
+    body = from_json(bytes(chunks))
+    if not isinstance(body, dict):
+        raise InvalidInput("the body is a JSON object")
+    known = {f.name for f in fields(cast(Any, kind))}
+    if unknown := sorted(body.keys() - known):
+        raise InvalidInput(
+            f"no field {unknown[0]!r:.60} here; there are: {', '.join(sorted(known))}"
+        )
+    return cast(T, from_plain(body, kind))

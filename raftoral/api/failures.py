@@ -1,0 +1,51 @@
+"""An error of the library as an HTTP answer: a status and ``{"error": {"code", "message"}}``.
+
+Whatever is no `RaftoralError` is logged here and answered as ``internal``: a caller never sees a
+traceback, and never a message that was not written for callers.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from starlette.responses import Response
+
+from raftoral import errors
+from raftoral.convert import to_json
+
+log = logging.getLogger("raftoral.api")
+
+_STATUS: Final[tuple[tuple[type[errors.RaftoralError], int], ...]] = (
+    (errors.UnknownDefinition, 404),
+    (errors.UnknownRun, 404),
+    (errors.RunConflict, 409),
+    (errors.RunEnded, 409),
+    (errors.DefinitionRefused, 409),
+    (errors.LimitExceeded, 413),
+    (errors.UsageError, 400),
+    (errors.Unavailable, 503),
+    (errors.PeerError, 502),
+    (errors.RaftoralError, 500),
+)
+"""The first class that fits decides."""
+
+
+def status_of(error: errors.RaftoralError) -> int:
+    """Return the HTTP status that tells whose turn it is."""
+    return next(status for kind, status in _STATUS if isinstance(error, kind))
+
+
+def refusal(status: int, code: str, message: str) -> Response:
+    """Return the answer of every failed request."""
+    body = to_json({"error": {"code": code, "message": message}})
+    headers = {"retry-after": "1"} if status == 503 else None
+    return Response(body, status, headers, "application/json")
+
+
+def answer_for(error: Exception, doing: str) -> Response:
+    """Return the answer for an error that a handler raised while ``doing`` something."""
+    if isinstance(error, errors.RaftoralError):
+        return refusal(status_of(error), error.code, str(error))
+    log.error("%s failed unexpectedly", doing, exc_info=error)
+    return refusal(500, "internal", "the node met an unexpected error; its log has what happened")

@@ -1,0 +1,60 @@
+"""The command line: `raftoral`. Exit codes: 0 done, 1 failed, 2 called wrongly.
+
+Everything is imported when a command needs it, so that `raftoral --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are one message on stderr."""
+    import os
+
+    try:
+        code = _run(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough; the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from raftoral.cli.root import app
+    from raftoral.errors import RaftoralError
+
+    try:
+        app(args=None if argv is None else list(argv), prog_name="raftoral")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except RaftoralError as error:
+        print(f"raftoral: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _unexpected(error)
+    return 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Say what happened in one line; the traceback is for those who ask for it."""
+    import os
+    import traceback
+
+    print(
+        f"raftoral: unexpected {type(error).__name__}: {error} (RAFTORAL_LOG=debug shows where)",
+        file=sys.stderr,
+    )
+    if os.environ.get("RAFTORAL_LOG", "").lower() == "debug":
+        traceback.print_exception(error)
+    return 1

@@ -1,0 +1,79 @@
+"""`--app`: finds the registry object of the user's application, by file or by module.
+
+This is the only place where code is imported by name, and the name comes from the command line of
+this process, never from a log or a peer.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from raftoral.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from raftoral.registry.app import Registry
+
+
+def load_app(spec: str) -> Registry:
+    """Return the registry that ``FILE.py:NAME`` or ``MODULE:NAME`` names.
+
+    A file is loaded by its path, with its folder importable for what lies beside it; a module is
+    imported with the current folder on the path, as ``python -m`` does. Raises `UsageError` for
+    what cannot be found or is no `Registry`; an error inside the user's module passes through.
+    """
+    from raftoral.registry.app import Registry
+
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise UsageError(
+            f"--app is FILE.py:NAME or MODULE:NAME, such as app.py:registry, not {spec!r}"
+        )
+    module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    try:
+        registry = getattr(module, name)
+    except AttributeError:
+        raise UsageError(f"--app: {place} has nothing named {name!r}") from None
+    if not isinstance(registry, Registry):
+        raise UsageError(
+            f"--app: {name!r} in {place} is a {type(registry).__name__}; it must be a "
+            "raftoral.Registry(workflows=[...], activities=[...])"
+        )
+    return registry
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"--app: there is no file {path}")
+    _importable(path.resolve().parent)
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and annotations of the file look their module up by name.
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    _importable(Path.cwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"--app: there is no module {name!r} here; for a file, write its path: "
+                f"--app {name.replace('.', '/')}.py:NAME"
+            ) from None
+        raise
+
+
+def _importable(folder: Path) -> None:
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))

@@ -1,0 +1,78 @@
+"""Options that several commands share, and how their texts are read."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raftoral.client.http import Client
+
+Url = Annotated[
+    str,
+    typer.Option("--node", metavar="URL", envvar="RAFTORAL_NODE", help="The node to talk to."),
+]
+DEFAULT_URL = "http://127.0.0.1:7480"
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
+
+
+def client(url: str) -> Client:
+    """Return a client of the node at ``url``; close it by using it as a context."""
+    from raftoral.client.http import Client
+    from raftoral.errors import UsageError
+
+    from . import logs
+
+    logs.set_up("warning")
+    try:
+        return Client(url)
+    except UsageError as error:
+        refuse(str(error))
+
+
+def refuse(message: str) -> NoReturn:
+    """Say that the command was called wrongly, and exit with 2."""
+    print(f"raftoral: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def fail(message: str) -> NoReturn:
+    """Say what failed, and exit with 1."""
+    print(f"raftoral: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+def read_json(text: str, option: str) -> Any:
+    """Return the value of a JSON text, of the file behind ``@``, or of standard input for ``-``."""
+    from raftoral.convert import from_json
+    from raftoral.errors import InvalidInput
+
+    try:
+        if text == "-":
+            return from_json(sys.stdin.buffer.read())
+        if text.startswith("@"):
+            return from_json(Path(text[1:]).read_bytes())
+        return from_json(text)
+    except OSError as error:
+        refuse(f"{option}: cannot read {text[1:]}: {error.strerror}")
+    except InvalidInput as error:
+        refuse(f'{option}: {error}. Write {option} \'{{"name": "value"}}\', @FILE or -')
+
+
+def host_port(text: str, option: str) -> tuple[str, int]:
+    """Return the parts of ``HOST:PORT`` (or ``[HOST]:PORT``); the port is from 0 to 65535."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        refuse(f"{option} is HOST:PORT, such as 127.0.0.1:7480, not {text!r}")
+    return host, int(port)
+
+
+def split(values: Sequence[str]) -> list[str]:
+    """Return the parts of a repeatable option whose values may also be separated by commas."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()]

@@ -1,0 +1,71 @@
+"""The process of one node: its loop, its signals, the order of starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from raftoral.api.server import listener, serve
+from raftoral.cli.apps import load_app
+from raftoral.cli.options import host_port
+from raftoral.runtime.node import Node
+
+if TYPE_CHECKING:
+    from raftoral.cli.serving import Settings
+
+
+def run_until_signal(settings: Settings) -> None:
+    """Start a node, say where it serves, and stop it cleanly on SIGINT or SIGTERM."""
+    asyncio.run(_until_signal(settings))
+
+
+async def _until_signal(settings: Settings) -> None:
+    serving = asyncio.create_task(_serve(settings))
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        # The first signal stops cleanly; whoever sends a second one does not want to wait.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        serving.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        await serving
+    except asyncio.CancelledError:
+        if not serving.cancelled():
+            raise
+
+
+async def _serve(settings: Settings) -> None:
+    host, port = host_port(settings.http, "--http")
+    registry = load_app(settings.app) if settings.app else None
+    # Bound before the node starts, so that a taken port is told before anything is written.
+    with listener(host, port, insecure=settings.insecure) as sock:
+        node = Node(
+            registry,
+            data=settings.data,
+            listen=settings.listen,
+            advertise=settings.advertise,
+            join=settings.join,
+            groups=settings.groups,
+            name=settings.name,
+            http=f"{host}:{sock.getsockname()[1]}",
+            insecure=settings.insecure,
+        )
+        async with node, serve(node, host, port, sock=sock) as url:
+            print(await _announcement(node, settings, url), flush=True)
+            await asyncio.Event().wait()
+
+
+async def _announcement(node: Node, settings: Settings, url: str) -> str:
+    view = await node.status()
+    data = view.data or "memory"
+    return (
+        f"node {view.node} serves peers at {settings.advertise or settings.listen}, "
+        f"HTTP at {url}, data in {data}, process {os.getpid()}"
+    )

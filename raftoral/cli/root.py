@@ -1,0 +1,55 @@
+"""The table of commands, in the order that `raftoral --help` shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from raftoral.cli import cluster, debugging, definitions, runs, serving
+
+app = typer.Typer(
+    name="raftoral",
+    help="Durable workflows inside your own processes.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help and plain errors: quick to import, and the same in a pipe
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_COMMANDS = (
+    ("start", serving.start),
+    ("dev", serving.dev),
+    ("deploy", definitions.deploy),
+    ("run", runs.run),
+    ("signal", runs.signal),
+    ("list", runs.list_),
+    ("show", runs.show),
+    ("history", runs.history),
+    ("status", cluster.status),
+    ("nodes", cluster.nodes),
+    ("demo", debugging.demo),
+    ("version", cluster.version),
+)
+for _name, _command in _COMMANDS:
+    app.command(_name)(_command)
+app.command("repl", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    debugging.repl
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        cluster.version()
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Durable workflows inside your own processes."""

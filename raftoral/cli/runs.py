@@ -1,0 +1,233 @@
+"""`run`, `signal`, `list`, `show`, `history`: what a client does with runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raftoral.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    RunIdArgument,
+    Url,
+    client,
+    fail,
+    read_json,
+    refuse,
+)
+
+if TYPE_CHECKING:
+    from raftoral.runtime.views import RunView
+
+
+def run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The workflow's name.")],
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input", "-i", metavar="JSON|@FILE|-", help="An object of parameters, or a list."
+        ),
+    ] = "{}",
+    run_id: Annotated[
+        str | None,
+        typer.Option("--id", help="The run's id; the same id and input is the same run."),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="The newest one if not given.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait for the end; exit 1 if the run failed.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0, metavar="SECONDS", help="Wait at most so long."),
+    ] = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run.
+
+    Prints its id, or with --wait its result as JSON.
+    """
+    value = read_json(input_, "--input")
+    if not isinstance(value, (dict, list)):
+        refuse('--input is a JSON object such as {"order_id": "o-1"}, or a list of arguments')
+    with client(node) as http:
+        view = http.start(name, value, id=run_id, version=version)
+        if wait or timeout is not None:
+            view = http.wait(view.id, timeout)
+            _print_end(view, as_json, timeout)
+        elif as_json:
+            _json(view)
+        else:
+            print(view.id)
+
+
+def _print_end(view: RunView, as_json: bool, timeout: float | None) -> None:
+    """Print the result; exit with 1 if the run failed, or has not ended."""
+    if as_json:
+        _json(view)
+    elif view.status == "completed":
+        _json(view.result)
+    if view.status == "failed":
+        assert view.error is not None
+        fail(f"run {view.id} failed: {_error_line(view)}")
+    if not view.ended:
+        fail(
+            f"run {view.id} has not ended after {timeout:g} s: {_standing(view)}. "
+            f"It goes on; `raftoral show {view.id}` shows it"
+        )
+
+
+def _error_line(view: RunView) -> str:
+    if view.error is None:
+        return "no reason is known"
+    return f"{view.error.name}: {view.error.message}" if view.error.message else view.error.name
+
+
+def _standing(view: RunView) -> str:
+    """Return the status and what the run waits for, in a few words."""
+    about = view.reason or (f"waits for {view.waiting_for}" if view.waiting_for else "")
+    return f"{view.status}, {about}" if about else view.status
+
+
+def signal(
+    run_id: RunIdArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal's name.")],
+    payload: Annotated[
+        str, typer.Option("--payload", "-p", metavar="JSON|@FILE|-", help="What it carries.")
+    ] = "null",
+    signal_id: Annotated[
+        str | None,
+        typer.Option("--id", help="The same id is one signal, however often it is sent."),
+    ] = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Send a signal to a run."""
+    value = read_json(payload, "--payload")
+    with client(node) as http:
+        http.signal(run_id, name, value, id=signal_id)
+    if as_json:
+        _json({"ok": True})
+
+
+def list_(
+    status: Annotated[
+        str | None, typer.Option("--status", help="running, completed, failed or parked.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only runs of this workflow.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
+    after: Annotated[str | None, typer.Option("--after", help="Only ids after this one.")] = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """List runs in the order of their ids."""
+    with client(node) as http:
+        views = http.runs(status, name, limit, after)
+    from raftoral.cli import render
+
+    if as_json:
+        render.json(views)
+        return
+    render.table(
+        ("id", "workflow", "status", "owner", "events", "started", "waits for"),
+        [
+            (
+                v.id,
+                f"{v.name} v{v.version}",
+                v.status,
+                str(v.owner or ""),
+                str(v.events),
+                render.moment(v.started_at),
+                v.reason or v.waiting_for,
+            )
+            for v in views
+        ],
+    )
+    if len(views) == limit:
+        print(f"more: raftoral list --after {views[-1].id}", file=sys.stderr)
+
+
+def show(
+    run_id: RunIdArgument,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show one run: its standing, owner, result or failure."""
+    with client(node) as http:
+        view = http.show(run_id)
+    from raftoral.cli import render
+
+    if as_json:
+        render.json(view)
+        return
+    lines = [
+        ("run", view.id),
+        ("workflow", f"{view.name} version {view.version}"),
+        ("status", _standing(view)),
+        ("owner", f"node {view.owner}, epoch {view.epoch}, group {view.group}"),
+        ("steps", f"{view.events} settled"),
+        ("started", render.moment(view.started_at)),
+    ]
+    if view.ended_at is not None:
+        took = (view.ended_at - view.started_at) / 1000
+        lines.append(("ended", f"{render.moment(view.ended_at)} after {took:.3f} s"))
+    if view.status == "completed":
+        lines.append(("result", render.json_text(view.result)))
+    if view.error is not None:
+        lines.append(("error", _error_line(view)))
+        if view.error.details:
+            lines.append(("details", render.json_text(view.error.details)))
+    render.facts(lines)
+
+
+def history(
+    run_id: RunIdArgument,
+    local: Annotated[
+        bool, typer.Option("--local", help="The node's own copy, however old it is.")
+    ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE.rhx", help="Write it for the REPL instead."),
+    ] = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Show the settled steps of a run."""
+    from raftoral.cli import render
+
+    with client(node) as http:
+        body = http.history_body(run_id, local=local)
+    if as_json and export is None:
+        render.json(body)
+        return
+    from raftoral.client.http import history_of
+
+    view = history_of(body)
+    if export is not None:
+        from raftoral.client.rhx import write_rhx
+
+        try:
+            export.write_bytes(write_rhx(view))
+        except OSError as error:
+            fail(f"cannot write {export}: {error.strerror}")
+        print(f"{len(view.events)} events of run {view.run_id} written to {export}")
+        return
+    render.table(
+        ("#", "kind", "event"),
+        [(str(e["position"]), e["kind"], e["text"]) for e in body["events"]],
+    )
+    print(
+        f"{view.name} version {view.version}, {len(view.events)} events, copy of node {view.node}, "
+        f"sha256 {view.sha256}"
+    )
+
+
+def _json(value: object) -> None:
+    from raftoral.cli import render
+
+    render.json(value)

@@ -1,0 +1,116 @@
+"""`start` and `dev`: one node in this process, until a signal ends it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from raftoral.cli.options import host_port, refuse, split
+
+Listen = Annotated[
+    str, typer.Option("--listen", metavar="HOST:PORT", help="Where peers reach this node.")
+]
+Http = Annotated[
+    str, typer.Option("--http", metavar="HOST:PORT", help="Where the HTTP API listens.")
+]
+Advertise = Annotated[
+    str | None,
+    typer.Option(
+        "--advertise", metavar="HOST:PORT", help="What peers call this node, if not --listen."
+    ),
+]
+Join = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--join",
+        metavar="HOST:PORT",
+        help="A node of the cluster to join (repeatable, or separated by commas). Not needed "
+        "again once the data folder belongs to the cluster.",
+    ),
+]
+Groups = Annotated[
+    int,
+    typer.Option("--groups", min=1, max=64, help="Execution groups of a new cluster, fixed then."),
+]
+Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
+App = Annotated[
+    str | None,
+    typer.Option(
+        "--app",
+        metavar="FILE.py:NAME",
+        help="The registry of workflows and activities; or MODULE:NAME.",
+    ),
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Allow plain connections beyond this machine.")
+]
+
+
+class Settings(NamedTuple):
+    """What the command line says about one node."""
+
+    listen: str
+    http: str
+    advertise: str | None
+    data: Path | None
+    join: list[str]
+    groups: int
+    name: str | None
+    app: str | None
+    insecure: bool
+
+
+def start(
+    listen: Listen = "127.0.0.1:7400",
+    http: Http = "127.0.0.1:7480",
+    advertise: Advertise = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Folder of this node; without one it is kept in memory."),
+    ] = None,
+    join: Join = None,
+    groups: Groups = 1,
+    name: Name = None,
+    app: App = None,
+    insecure: Insecure = False,
+) -> None:
+    """Start a node of a cluster.
+
+    The first node of a cluster takes no --join. A node that comes back takes only --data.
+    """
+    _run(Settings(listen, http, advertise, data, split(join or ()), groups, name, app, insecure))
+
+
+def dev(
+    listen: Listen = "127.0.0.1:7400",
+    http: Http = "127.0.0.1:7480",
+    advertise: Advertise = None,
+    data: Annotated[Path, typer.Option("--data", help="Folder of this node.")] = Path(".raftoral"),
+    join: Join = None,
+    groups: Groups = 1,
+    name: Name = None,
+    app: App = None,
+    insecure: Insecure = False,
+) -> None:
+    """Start one node, with its data in ./.raftoral."""
+    _run(Settings(listen, http, advertise, data, split(join or ()), groups, name, app, insecure))
+
+
+def _run(settings: Settings) -> None:
+    """Run a node until a signal; exits with 2 for settings that cannot work."""
+    if sys.flags.optimize:
+        refuse("a node does not run under `python -O`: its checks are assertions")
+    host_port(settings.listen, "--listen")
+    host_port(settings.http, "--http")
+    from raftoral.cli import logs
+    from raftoral.cli.process import run_until_signal
+    from raftoral.errors import UsageError
+
+    logs.set_up("info")
+    try:
+        run_until_signal(settings)
+    except UsageError as error:
+        refuse(str(error))

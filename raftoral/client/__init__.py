@@ -1,0 +1,1 @@
+"""Talks to a node over HTTP from another process; the only httpx."""
