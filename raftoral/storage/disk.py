@@ -44,6 +44,10 @@ class View(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of what it holds; what was written survives unless the machine fails."""
+        ...
+
 
 class Disk(View, Protocol):
     """One engine, opened by one process. What was written is readable at once."""
@@ -71,8 +75,4 @@ class Disk(View, Protocol):
 
     def view(self) -> View:
         """Return the present state as a view that later writes do not change."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the engine; unsynced writes survive unless the machine fails."""
         ...

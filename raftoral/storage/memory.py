@@ -60,6 +60,9 @@ class MemoryView:
         """Yield the pairs with low <= key < high in key order, or backwards."""
         return iter(list(self.pairs.between(low, high, reverse=reverse)))
 
+    def close(self) -> None:
+        """Do nothing: memory stays as it is."""
+
 
 class MemoryDisk(MemoryView):
     """What would be on a disk. Keep it to open another store on it after a crash."""
@@ -119,9 +122,6 @@ class MemoryDisk(MemoryView):
     def view(self) -> MemoryView:
         """Return a copy of the present state."""
         return MemoryView(MemoryKeyValue(self.pairs.items()))
-
-    def close(self) -> None:
-        """Do nothing: the disk stays as it is."""
 
     def _replace(self, key: bytes, value: bytes | None) -> None:
         if value is None:

@@ -66,7 +66,9 @@ class SnapshotExport:
 
     def close(self) -> None:
         """Let go of the view; twice does no harm."""
-        self._view = None
+        if self._view is not None:
+            self._view.close()
+            self._view = None
 
 
 class SnapshotImport:
