@@ -58,7 +58,7 @@ class Client:
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise UsageError(f"{url!r:.80} is no URL of a node: {error}") from None
-        if self._http.base_url.scheme not in ("http", "https"):
+        if self._http.base_url.scheme not in ("http", "https") or not self._http.base_url.host:
             raise UsageError(f"{url!r:.80} is no URL of a node; write it like {DEFAULT_URL}")
 
     def __enter__(self) -> Client:
