@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Role(Enum):
     """What a member is in its term."""
 
-    FOLLOWER = "StateFollower"
-    PRE_CANDIDATE = "StatePreCandidate"
-    CANDIDATE = "StateCandidate"
-    LEADER = "StateLeader"
+    FOLLOWER = "follower"
+    PRE_CANDIDATE = "pre-candidate"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
 
 
 def _silent(_: str) -> None:

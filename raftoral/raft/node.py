@@ -10,7 +10,7 @@ Source: the shape is that of etcd's RawNode; thesis section 10.2.1 for what may 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftoral.errors import NotLeader, UsageError
 from raftoral.ids import NOBODY, Index, NodeId, Term
@@ -109,7 +109,7 @@ class RawNode:
 
     def __init__(self, config: Config, log: LogReader, applied: Index = Index(0)) -> None:  # noqa: B008  # a number
         self._core = Core(config, log, applied)
-        self._hard_state, _ = log.initial_state()
+        self._hard_state = self._core.hard_state
         self._soft_state = SoftState(NOBODY, Role.FOLLOWER)
         self._taken: Ready | None = None
         self._loopback: list[Message] = []
@@ -201,6 +201,9 @@ class RawNode:
 
     def step(self, message: Message) -> None:
         """Take a message of a peer. `PeerError` if no correct peer can have sent it."""
+        # Who was removed may still answer, in a term of its own: that must not unseat a leader.
+        if message.type in _ANSWERS and message.from_ not in self._core.progress:
+            return
         self._core.step(message)
 
     def campaign(self) -> None:
@@ -353,3 +356,14 @@ class RawNode:
         if ready.committed:
             size = sum(len(entry.data) for entry in ready.committed)
             core.applied_to(ready.committed[-1].index, size)
+
+
+_ANSWERS: Final = frozenset(
+    {
+        MessageType.APPEND_RESPONSE,
+        MessageType.HEARTBEAT_RESPONSE,
+        MessageType.VOTE_RESPONSE,
+        MessageType.PRE_VOTE_RESPONSE,
+        MessageType.READ_INDEX_RESPONSE,
+    }
+)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class ProgressState(Enum):
     """How entries go to a follower."""
 
-    PROBE = "StateProbe"
-    REPLICATE = "StateReplicate"
-    SNAPSHOT = "StateSnapshot"
+    PROBE = "probe"
+    REPLICATE = "replicate"
+    SNAPSHOT = "snapshot"
 
 
 class Inflights:

@@ -45,15 +45,19 @@ class MemoryLog:
         self.latest = Snapshot(base)
 
     def initial_state(self) -> tuple[HardState, ConfState]:
+        """Return what a restart finds."""
         return self.hard_state, self.conf
 
     def first_index(self) -> Index:
+        """Return the first index behind the base."""
         return Index(self.base.index + 1)
 
     def last_index(self) -> Index:
+        """Return the last index."""
         return Index(self.base.index + len(self.entries_))
 
     def term(self, index: Index) -> Term:
+        """Return the term at ``index``."""
         if index < self.base.index:
             raise CompactedError(index)
         if index == self.base.index:
@@ -63,6 +67,7 @@ class MemoryLog:
         return self.entries_[index - self.first_index()].term
 
     def entries(self, low: Index, high: Index, bytes_max: int) -> Sequence[Entry]:
+        """Return entries, cut to ``bytes_max``."""
         if low < self.first_index():
             raise CompactedError(low)
         if high > self.last_index() + 1:
@@ -76,19 +81,23 @@ class MemoryLog:
         return found
 
     def snapshot(self) -> Snapshot:
+        """Return the newest snapshot."""
         return self.latest
 
     def append(self, entries: Sequence[Entry]) -> None:
+        """Write entries over whatever stands on their places."""
         if entries:
             assert self.base.index < entries[0].index <= self.last_index() + 1
             del self.entries_[entries[0].index - self.first_index() :]
             self.entries_.extend(entries)
 
     def install(self, snapshot: Snapshot) -> None:
+        """Replace everything by ``snapshot``."""
         self.base, self.entries_, self.latest = snapshot.meta, [], snapshot
         self.conf = snapshot.meta.conf
 
     def compact(self, index: Index) -> None:
+        """Forget the entries up to ``index``."""
         meta = SnapshotMeta(index, self.term(index), self.conf)
         del self.entries_[: index - self.base.index]
         self.base = meta
@@ -112,6 +121,7 @@ class Member:
         return [*ready.messages, *ready.messages_after_sync]
 
     def store(self, ready: Ready) -> None:
+        """Write what a `Ready` wants written."""
         if ready.snapshot is not None:
             self.log.install(ready.snapshot)
         self.log.append(ready.entries)
@@ -119,6 +129,7 @@ class Member:
             self.log.hard_state = ready.hard_state
 
     def apply(self, ready: Ready) -> None:
+        """Hand what is committed to the machine."""
         for entry in ready.committed:
             if entry.kind is EntryKind.CONF:
                 self.log.conf = self.raw.apply_conf_change(ConfChange.decode(entry.data))
@@ -164,6 +175,7 @@ class Network:
         return self.members[NodeId(node)].raw
 
     def log(self, node: int) -> MemoryLog:
+        """Return the log of ``node``."""
         return self.members[NodeId(node)].log
 
     def applied(self, node: int) -> list[bytes]:
@@ -233,6 +245,7 @@ class Network:
         return self[node]
 
     def leaders(self) -> list[int]:
+        """Return who believes to lead."""
         return [n for n, member in self.members.items() if member.raw.is_leader]
 
     def change(self, node: int, change: ConfChange) -> None:

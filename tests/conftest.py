@@ -1,0 +1,20 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `pytest --rewrite` write transcripts instead of comparing them."""
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write what the code does now into the transcripts; read the diff before you commit",
+    )
+
+
+@pytest.fixture
+def rewrite(request: pytest.FixtureRequest) -> bool:
+    """Return whether transcripts are written instead of compared."""
+    return bool(request.config.getoption("--rewrite"))
