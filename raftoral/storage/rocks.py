@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from raftoral.storage.disk import Batch
 
 _MIB: Final = 1024 * 1024
-WRITE_BUFFER_BYTES: Final = 8 * _MIB
-BLOCK_CACHE_BYTES: Final = 8 * _MIB
-WAL_BYTES_MAX: Final = 32 * _MIB
+WRITE_BUFFER_BYTES: Final = 4 * _MIB
+BLOCK_CACHE_BYTES: Final = 4 * _MIB
+WAL_BYTES_MAX: Final = 16 * _MIB
 OPEN_FILES_MAX: Final = 128
 
 
@@ -190,19 +190,21 @@ class RocksNodeStore(NodeStore):
 def _scan(
     path: str, source: Rdict | Snapshot, low: bytes, high: bytes, *, reverse: bool
 ) -> Generator[tuple[bytes, bytes]]:
+    # No lower bound is set: in rocksdict 0.3.29 that call sets the upper one.
     bounds = ReadOptions()
-    bounds.set_iterate_lower_bound(low)
     bounds.set_iterate_upper_bound(high)
     try:
         pairs: RdictIter = source.iter(bounds)
         if reverse:
             pairs.seek_to_last()
+            while (key := pairs.key()) is not None and key >= low:
+                yield key, pairs.value()
+                pairs.prev()
         else:
             pairs.seek(low)
-        step = pairs.prev if reverse else pairs.next
-        while (key := pairs.key()) is not None:
-            yield key, pairs.value()
-            step()
+            while (key := pairs.key()) is not None:
+                yield key, pairs.value()
+                pairs.next()
         # An iterator ends in the same way at the last key and at a block it cannot read.
         pairs.status()
     except RaftoralError:

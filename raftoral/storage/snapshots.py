@@ -148,9 +148,9 @@ class SnapshotImport:
                 chunks += 1
                 yield chunk
 
-        previous = b""
+        previous: bytes | None = None
         for key, _ in pairs_of(hashed()):
-            if key <= previous:
+            if previous is not None and key <= previous:
                 raise PeerError("a snapshot's keys are not in order")
             previous = key
         if chunks != self._count or running.digest() != digest:
