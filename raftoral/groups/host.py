@@ -1,0 +1,582 @@
+"""The loop: frames and ticks in, one drain in a fixed order, answers out.
+
+Owns every group of a process and the order in which disk, wire and machines are served. Runs in
+one event loop and holds no lock. The rules it keeps, both in `Host._round`: disk before wire for
+whatever vouches for something, and one sync for all groups; and every caller gets an outcome.
+
+Errors of a peer cost it its connection. Errors of the disk, damaged data and broken invariants
+stop the whole host: `on_failure` is told, and everyone who waits gets an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from raftoral.errors import (
+    CorruptionError,
+    LimitExceeded,
+    NodeStopped,
+    NotLeader,
+    PeerError,
+    ProposalDropped,
+    StorageFailed,
+    Unavailable,
+    UsageError,
+)
+from raftoral.groups.clock import PeerClocks
+from raftoral.groups.config import HostConfig
+from raftoral.groups.group import Group, GroupView
+from raftoral.groups.proposals import (
+    COMMAND_BYTES_MAX,
+    Answers,
+    Forwarded,
+    Proposal,
+    answer_frame,
+    request_of,
+    unknown_after_removal,
+    unknown_after_snapshot,
+)
+from raftoral.groups.reads import Reads
+from raftoral.groups.router import Router
+from raftoral.groups.snapshots import Snapshots
+from raftoral.ids import NOBODY, GroupId, Index, Millis, NodeId, Term
+from raftoral.raft.config import Config
+from raftoral.raft.messages import EntryKind, MessageType
+from raftoral.raft.node import RawNode
+from raftoral.transport.frame import Frame, Kind, fields_of, frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from raftoral.groups.clock import Clock
+    from raftoral.groups.proposals import Waiting
+    from raftoral.machines.base import Event, Result, StateMachine
+    from raftoral.raft.messages import ConfChange, Message, SnapshotMeta
+    from raftoral.raft.node import Ready
+    from raftoral.storage.base import NodeStore
+    from raftoral.transport.base import Transport
+
+ROUNDS_MAX: Final = 4
+"""Rounds of one drain before the sockets get their turn again."""
+
+log = logging.getLogger(__name__)
+
+
+def _ignore(*_arguments: object) -> None:
+    """Stand for a callback that nobody set."""
+
+
+class Host:
+    """All groups of one node; every method is called in the node's event loop."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        store: NodeStore,
+        transport: Transport,
+        clock: Clock,
+        chance: Callable[[int], int],
+        config: HostConfig = HostConfig(),  # noqa: B008  # it is frozen
+    ) -> None:
+        """``chance(n)`` gives 0..n-1. The transport's callbacks are taken over."""
+        self.node = node
+        self.config = config
+        self.groups: dict[GroupId, Group] = {}
+        self.on_applied: Callable[[GroupId, Index, list[Event]], None] = _ignore
+        """After each drain that applied: up to which index, and all that happened, in order."""
+        self.on_leadership: Callable[[GroupId, bool], None] = _ignore
+        """True once this node leads and has applied all that was committed before; then False."""
+        self.on_snapshot: Callable[[GroupId, Index], None] = _ignore
+        """The group's state was replaced by a snapshot at this index: events were skipped."""
+        self.on_failure: Callable[[BaseException], None] = _ignore
+        """The host has stopped because of this; told once."""
+        self.members_of: Callable[[GroupId], Sequence[NodeId]] = lambda _group: ()
+        """Who has a group that is not here; set by whoever reads group 0."""
+        self.peer_clocks = PeerClocks(clock)
+        self.router = Router(node, transport)
+        self.clock_is_off = False
+        """Whether this node's wall clock keeps it from leading."""
+        self.slow_syncs = 0
+        """How many syncs took longer than half an election timeout."""
+        self._store = store
+        self._transport = transport
+        self._clock = clock
+        self._chance = chance
+        self._nonce = b"".join(chance(256).to_bytes(1, "big") for _ in range(8))
+        self._answers = Answers()
+        self._forwarded = Forwarded()
+        self._away: dict[GroupId, list[Proposal]] = {}
+        self._hints: dict[GroupId, NodeId] = {}
+        self._snapshots = Snapshots(
+            transport.send,
+            self.router.message,
+            clock.monotonic,
+            config.snapshot_stall_ms / 1_000,
+        )
+        self._reigning: set[GroupId] = set()
+        self._scheduled = False
+        self._stopped: BaseException | None = None
+        self._ticks = 0
+        self._timer: asyncio.TimerHandle | None = None
+        transport.on_frame = self.deliver
+        transport.on_peer_up = self._peer_up
+        transport.on_peer_down = self._peer_down
+
+    # -------------------------------------------------------------- life
+    def start(self) -> None:
+        """Begin to tick by the event loop; a simulator calls `tick` itself instead."""
+        self._timer = asyncio.get_running_loop().call_later(
+            self.config.tick_ms / 1_000, self._on_timer
+        )
+
+    def stop(self) -> None:
+        """Drive nothing any more; everyone who waits gets `NodeStopped`. The store stays open."""
+        self._halt(NodeStopped("this node was stopped"))
+
+    def add_group(
+        self, gid: GroupId, machine: StateMachine, *, bootstrap: SnapshotMeta | None = None
+    ) -> Group:
+        """Drive a group from now on, from what is stored of it; return it.
+
+        ``bootstrap`` begins a group that is not stored yet, equal on each of its first members. Its
+        index is at least 1, so that whoever joins later needs a snapshot and gets the state and the
+        membership with it.
+        """
+        if gid in self.groups:
+            raise UsageError(f"group {gid} is here already")
+        store = self._store.group(gid)
+        if bootstrap is not None and store.last_index() == 0:
+            if bootstrap.index < 1:
+                raise UsageError("a group begins behind index 1 or later")
+            store.bootstrap(bootstrap)
+            self._store.flush(sync=True)
+        config = Config(
+            id=self.node,
+            election_ticks=self.config.election_ticks,
+            heartbeat_ticks=self.config.heartbeat_ticks,
+            chance=self._chance,
+            message_bytes_max=self.config.message_bytes_max,
+            uncommitted_bytes_max=self.config.uncommitted_bytes_max,
+        )
+        raw = RawNode(config, store, store.applied)
+        raw.may_lead = not self.clock_is_off
+        group = Group(
+            gid,
+            raw,
+            store,
+            machine,
+            clock=self._clock,
+            peer_clocks=self.peer_clocks,
+            reads=Reads(self._nonce),
+        )
+        self.groups[gid] = group
+        self.schedule()
+        return group
+
+    def remove_group(self, gid: GroupId, *, forget: bool = False) -> None:
+        """Drive a group no more; with ``forget``, remove what is stored of it."""
+        group = self.groups.pop(gid)
+        self._snapshots.group_removed(group)
+        self._reigning.discard(gid)
+        group.fail_all(NotLeader(group.leader or None), unknown_after_removal())
+        if forget:
+            self._store.drop(gid)
+
+    # -------------------------------------------------------------- in: frames
+    def deliver(self, sender: NodeId, frame: Frame) -> None:
+        """Take a frame of a peer; what it leads to is done by the next drain.
+
+        Raises `PeerError` if no correct peer can have sent it.
+        """
+        if self._stopped is not None:
+            return
+        self.peer_clocks.heard(sender)
+        try:
+            self._take(sender, frame)
+        except (StorageFailed, CorruptionError, AssertionError) as error:
+            self._fail(error)
+        finally:
+            self.schedule()
+
+    def _take(self, sender: NodeId, frame: Frame) -> None:
+        kind = frame.kind
+        if kind is Kind.RAFT:
+            for gid, message in self.router.messages(sender, frame):
+                group = self.groups.get(gid)
+                if group is not None:
+                    group.raw.step(message)
+                else:
+                    self.router.unknown_groups[gid] += 1
+        elif kind is Kind.PROPOSE:
+            self._on_propose(sender, frame)
+        elif kind is Kind.PROPOSED:
+            self._on_proposed(sender, frame)
+        elif kind is Kind.APPLIED:
+            self._forwarded.on_applied(sender, frame)
+        elif kind is Kind.BEAT:
+            (wall,) = fields_of(frame, int)
+            self.peer_clocks.told(sender, Millis(wall))
+        elif kind is Kind.SNAPSHOT:
+            if (group := self.groups.get(frame.group)) is not None:
+                self._snapshots.on_part(group, sender, frame)
+        elif kind is Kind.SNAPSHOT_ACK:
+            self._snapshots.on_ack(sender, frame)
+        else:
+            raise PeerError(f"the peer sent a {kind.name} frame, which no node takes")
+
+    def _peer_up(self, node: NodeId, wall: Millis) -> None:
+        self.peer_clocks.heard(node)
+        self.peer_clocks.told(node, wall)
+        self.schedule()
+
+    def _peer_down(self, node: NodeId) -> None:
+        """Nothing that was sent to it is waited for any longer."""
+        if self._stopped is not None:
+            return
+        self.peer_clocks.lost(node)
+        self._forwarded.peer_lost(node)
+        self._snapshots.peer_lost(node)
+        for group in self.groups.values():
+            group.raw.report_unreachable(node)
+        self.schedule()
+
+    # -------------------------------------------------------------- in: time
+    def tick(self) -> None:
+        """Let one tick of time pass for every group."""
+        if self._stopped is not None:
+            return
+        self._ticks += 1
+        for group in self.groups.values():
+            group.raw.tick()
+        if self._ticks % self.config.heartbeat_ticks == 0:
+            self._beat()
+        now = self._clock.monotonic()
+        self._forwarded.expire(now)
+        for group in self.groups.values():
+            group.expire(now)
+            group.compact(self.config, self._snapshots.needed(group))
+        self._snapshots.tick()
+        try:
+            self.drain()
+            # What was applied since the last sync rides along with the next one; not too long.
+            self._store.flush(sync=False)
+        except StorageFailed as error:
+            self._fail(error)
+
+    def _on_timer(self) -> None:
+        self.start()
+        self.tick()
+
+    def _beat(self) -> None:
+        """Tell the peers our time, look at theirs, and hang up on the silent."""
+        beat = frame_of(Kind.BEAT, self._clock.wall())
+        for node in self._transport.connected():
+            if self.peer_clocks.seconds_since(node) * 1_000 > self.config.silence_max_ms:
+                self._transport.hang_up(node)
+            else:
+                self._transport.send(node, beat)
+        off_by = self.peer_clocks.off_by()
+        is_off = abs(off_by) > self.config.clock_off_max_ms
+        if is_off != self.clock_is_off:
+            self.clock_is_off = is_off
+            if is_off:
+                log.warning("this node's clock is %d ms off; it does not lead", -off_by)
+            for group in self.groups.values():
+                group.raw.may_lead = not is_off
+        if is_off:
+            for gid in self.groups:
+                self.step_aside(gid)
+
+    # -------------------------------------------------------------- the drain
+    def schedule(self) -> None:
+        """Ask for one drain after everything that this turn of the loop reads."""
+        if not self._scheduled and self._stopped is None:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._scheduled_drain)
+
+    def _scheduled_drain(self) -> None:
+        self._scheduled = False
+        self.drain()
+
+    def drain(self) -> None:
+        """Do all that the cores want done, a few rounds at most, the rest soon."""
+        try:
+            for _ in range(ROUNDS_MAX):
+                if self._stopped is not None or not self._round():
+                    return
+        except (StorageFailed, CorruptionError, AssertionError) as error:
+            self._fail(error)
+        else:
+            self.schedule()
+
+    def _round(self) -> bool:
+        """Go once through the fixed order; False if there was nothing to do."""
+        self._admit()
+        work = [(each, each.raw.ready()) for each in self.groups.values() if each.raw.has_ready()]
+        # A leader's appends leave before its own sync: it does not count itself until `advance`.
+        for group, ready in work:
+            self._post(group, ready.messages)
+        self._send()
+        for group, ready in work:
+            group.append(ready)
+        # Disk before wire: votes and acknowledgements leave only once what they vouch for would
+        # survive a crash. One sync serves all groups.
+        if any(ready.must_sync for _, ready in work):
+            self._sync()
+        for group, ready in work:
+            self._post(group, ready.messages_after_sync)
+        self._send()
+        for group, ready in work:
+            group.note_role()
+            group.reads.answered(ready.read_states)
+            if ready.committed:
+                group.apply(ready.committed)
+            group.raw.advance()
+        for group, ready in work:
+            self._report(group, ready)
+        for origin, frame in self._answers.frames():
+            self._transport.send(origin, frame)
+        self._transport.flush()
+        return bool(work)
+
+    def _admit(self) -> None:
+        """Put what was proposed and asked here since the last round on its way."""
+        for gid, group in self.groups.items():
+            if group.queue:
+                if group.raw.is_leader:
+                    group.admit()
+                else:
+                    queue, group.queue = group.queue, []
+                    self._forward(gid, group.leader, queue, wants_result=False)
+            group.reads.send(group.raw.read_index)
+        if self._away:
+            away, self._away = self._away, {}
+            for gid, queue in away.items():
+                self._forward(gid, self._member_of(gid), queue, wants_result=True)
+
+    def _post(self, group: Group, messages: list[Message]) -> None:
+        offers = [message for message in messages if message.type is MessageType.SNAPSHOT]
+        if offers:
+            messages = [message for message in messages if message.type is not MessageType.SNAPSHOT]
+            for message in offers:
+                self._snapshots.begin(group, message)
+        self.router.post(group.gid, messages)
+
+    def _send(self) -> None:
+        for gid, node in self.router.send():
+            if (group := self.groups.get(gid)) is not None:
+                group.raw.report_unreachable(node)
+        self._transport.flush()
+
+    def _sync(self) -> None:
+        """Make everything buffered survive a crash; a node that is slow at it does not lead."""
+        self._store.flush(sync=True)
+        if self._store.sync_seconds > self.config.election_seconds / 2:
+            self.slow_syncs += 1
+            log.warning("a sync took %.0f ms", self._store.sync_seconds * 1_000)
+            for gid in self.groups:
+                self.step_aside(gid)
+
+    def _report(self, group: Group, ready: Ready) -> None:
+        """Answer the callers and tell the layers above what happened to a group."""
+        gid = group.gid
+        if ready.snapshot is not None:
+            self.on_snapshot(gid, ready.snapshot.meta.index)
+        if group.reigns != (gid in self._reigning) and not group.reigns:
+            self._reigning.discard(gid)
+            self.on_leadership(gid, False)  # the callback's only meaning
+        events = group.resolve()
+        if ready.committed:
+            self.on_applied(gid, ready.committed[-1].index, events)
+        if group.reigns and gid not in self._reigning:
+            self._reigning.add(gid)
+            self.on_leadership(gid, True)
+
+    # -------------------------------------------------------------- proposals
+    async def propose(self, gid: GroupId, command: bytes, timeout: float) -> Result:
+        """Have a command applied and return the machine's answer, from any node.
+
+        ``timeout`` is in seconds. Finding no leader is tried again until then and ends in
+        `NotLeader` or `ProposalDropped`: the command is in no log. `ProposalUnknown` says that it
+        may or may not take effect. `LimitExceeded` above 512 KiB.
+        """
+        return await self._propose(gid, EntryKind.NORMAL, command, timeout)
+
+    async def propose_conf_change(
+        self, gid: GroupId, change: ConfChange, timeout: float = 10.0
+    ) -> Result:
+        """Change a group's membership, from any node; ``["ok"]`` once it is in force.
+
+        Raises like `propose`, and `UsageError` for a change that cannot be made.
+        """
+        return await self._propose(gid, EntryKind.CONF, change.encode(), timeout)
+
+    async def _propose(
+        self, gid: GroupId, kind: EntryKind, payload: bytes, timeout: float
+    ) -> Result:
+        if len(payload) > COMMAND_BYTES_MAX:
+            raise LimitExceeded(
+                f"a command of {len(payload):,} bytes; at most {COMMAND_BYTES_MAX:,} are taken"
+            )
+        deadline = self._clock.monotonic() + timeout
+        pause_ms = self.config.retry_first_ms
+        while True:
+            try:
+                return await self._submit(gid, kind, payload, deadline)
+            except (NotLeader, ProposalDropped):
+                # Jitter, so that those who wait for an election do not come all at once.
+                wait = (pause_ms + self._chance(pause_ms)) / 1_000
+                if self._clock.monotonic() + wait >= deadline:
+                    raise
+            await asyncio.sleep(wait)
+            pause_ms = min(2 * pause_ms, self.config.retry_max_ms)
+
+    def _submit(
+        self, gid: GroupId, kind: EntryKind, payload: bytes, deadline: float
+    ) -> asyncio.Future[Result]:
+        """Queue a proposal for the next drain; return its outcome."""
+        if self._stopped is not None:
+            raise NodeStopped("this node was stopped")
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        proposal = Proposal(kind, payload, deadline, outcome)
+        group = self.groups.get(gid)
+        if group is not None:
+            group.queue.append(proposal)
+        else:
+            self._away.setdefault(gid, []).append(proposal)
+        self.schedule()
+        return outcome
+
+    def _forward(
+        self, gid: GroupId, to: NodeId, queue: list[Proposal], *, wants_result: bool
+    ) -> None:
+        """Ask another node to append proposals; what cannot leave is safe to repeat."""
+        if to in (NOBODY, self.node):
+            for proposal in queue:
+                proposal.fail(NotLeader(None))
+            return
+        for frame in self._forwarded.frames(gid, to, queue, wants_result=wants_result):
+            if not self._transport.send(to, frame):
+                self._forwarded.not_sent(frame, NotLeader(to))
+
+    def _member_of(self, gid: GroupId) -> NodeId:
+        """Return who may lead a group that is not here: the last hint, or any connected member."""
+        connected = self._transport.connected()
+        hint = self._hints.pop(gid, NOBODY)
+        if hint in connected:
+            return hint
+        members = [node for node in self.members_of(gid) if node in connected]
+        return members[self._chance(len(members))] if members else NOBODY
+
+    def _on_propose(self, sender: NodeId, frame: Frame) -> None:
+        """Append what another node proposes and say at once where it stands."""
+        request = request_of(frame)
+        group = self.groups.get(frame.group)
+        if group is None:
+            answer = answer_frame(frame.group, request, 0, Index(0), Term(0), NotLeader(None))
+        else:
+
+            def waiting(number: int) -> Waiting:
+                return self._answers.waiting(sender, number)
+
+            answer = answer_frame(frame.group, request, *group.admit_request(request, waiting))
+        self._transport.send(sender, answer)
+
+    def _on_proposed(self, sender: NodeId, frame: Frame) -> None:
+        """Wait for what was appended; learn who leads from what was not."""
+        group = self.groups.get(frame.group)
+        appended = self._forwarded.on_proposed(sender, frame, is_member=group is not None)
+        if group is None:
+            _, taken, _, _, _, _, leader, _ = frame.body
+            self._hints[frame.group] = sender if taken else NodeId(leader)
+            return
+        for proposal, index, term in appended:
+            if index <= group.store.applied:
+                proposal.fail(unknown_after_snapshot())
+            else:
+                group.waiters.add(index, term, proposal)
+
+    # -------------------------------------------------------------- reads
+    async def read_barrier(self, gid: GroupId, timeout: float) -> None:
+        """Return once this member has applied all that was committed when it was called.
+
+        Raises `Unavailable` if the group is not here or no quorum answers within ``timeout``
+        seconds.
+        """
+        deadline = self._clock.monotonic() + timeout
+        while self._stopped is None:
+            group = self.groups.get(gid)
+            if group is None:
+                raise Unavailable(f"group {gid} is not on this node; ask one of its members")
+            answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            group.reads.ask(answer)
+            self.schedule()
+            rest = deadline - self._clock.monotonic()
+            pause = self.config.retry_first_ms / 1_000
+            try:
+                # A question may be lost with a leader; so ask again after an election's time.
+                return await asyncio.wait_for(answer, min(rest, self.config.election_seconds))
+            except NotLeader:
+                if rest <= pause:
+                    raise
+                await asyncio.sleep(pause)
+            except TimeoutError:
+                if rest <= self.config.election_seconds:
+                    raise Unavailable("no quorum answered in time; try again") from None
+        raise NodeStopped("this node was stopped")
+
+    # -------------------------------------------------------------- leadership
+    def transfer_leadership(self, gid: GroupId, to: NodeId) -> None:
+        """Ask the group's leader to hand over to ``to``; `NotLeader` if none is known."""
+        self.groups[gid].raw.transfer_leadership(to)
+        self.schedule()
+
+    def step_aside(self, gid: GroupId) -> None:
+        """Hand over leadership, if this node has it, to the best prepared voter."""
+        group = self.groups[gid]
+        if group.raw.is_leader and (heir := group.successor()) != NOBODY:
+            group.raw.transfer_leadership(heir)
+            self.schedule()
+
+    # -------------------------------------------------------------- views
+    def view(self, gid: GroupId) -> GroupView:
+        """Return one group as this member sees it; `KeyError` if it is not here."""
+        return self.groups[gid].view()
+
+    def stamp_now(self, gid: GroupId) -> Millis:
+        """Return the group's time as this member can best tell."""
+        return self.groups[gid].clock.now()
+
+    def heard(self, node: NodeId) -> float:
+        """Return the seconds since anything came from ``node``; infinite if nothing ever did."""
+        return self.peer_clocks.seconds_since(node)
+
+    def clock_offsets(self) -> dict[NodeId, int]:
+        """Return by how many milliseconds each connected peer's wall clock is ahead of ours."""
+        return self.peer_clocks.offsets()
+
+    # -------------------------------------------------------------- the end
+    def _fail(self, error: BaseException) -> None:
+        """Stop because going on could lose or invent data."""
+        if self._stopped is None:
+            log.critical("the node stops: %s", error, exc_info=error)
+            self._halt(error)
+            self.on_failure(error)
+
+    def _halt(self, why: BaseException) -> None:
+        if self._stopped is not None:
+            return
+        self._stopped = why
+        if self._timer is not None:
+            self._timer.cancel()
+        self._snapshots.close()
+        stopped = NodeStopped("this node was stopped; what was proposed may or may not take effect")
+        for group in self.groups.values():
+            group.fail_all(stopped, stopped)
+        for queue in self._away.values():
+            for proposal in queue:
+                proposal.fail(stopped)
+        self._away.clear()
+        self._forwarded.fail_all(stopped)

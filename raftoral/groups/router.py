@@ -1,0 +1,91 @@
+"""Messages of the cores to frames, and frames back to messages.
+
+Owns how Raft messages travel: all of one drain to one peer share few frames. Never decides
+anything. The rules it keeps: a message that claims to come from somebody else than its connection
+does not reach a core; a message for a group that is not here is counted and dropped, since peers
+send again what matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from raftoral.codec import pack_record, unpack_record
+from raftoral.errors import CorruptionError, PeerError
+from raftoral.ids import GroupId, NodeId
+from raftoral.raft.messages import Message, from_wire, to_wire
+from raftoral.transport.frame import Frame, Kind, frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raftoral.transport.base import Transport
+
+_FRAME_PAYLOAD: Final = 256 * 1024
+"""Messages join a frame up to this size; a larger one travels alone."""
+
+
+class Router:
+    """The way of Raft messages between the groups of this node and its peers."""
+
+    def __init__(self, node: NodeId, transport: Transport) -> None:
+        self._node = node
+        self._transport = transport
+        self._out: dict[NodeId, list[Any]] = {}
+        self.unknown_groups: Counter[GroupId] = Counter()
+        """How many messages came for a group that is not here."""
+
+    def post(self, group: GroupId, messages: Sequence[Message]) -> None:
+        """Queue messages of one group until `send`."""
+        out = self._out
+        for message in messages:
+            body = out.get(message.to)
+            if body is None:
+                body = out[message.to] = []
+            body += (group, pack_record(to_wire(message)))
+
+    def send(self) -> list[tuple[GroupId, NodeId]]:
+        """Send what is queued; return the groups and peers whose messages could not leave."""
+        lost: list[tuple[GroupId, NodeId]] = []
+        if not self._out:
+            return lost
+        out, self._out = self._out, {}
+        for to, body in out.items():
+            for frame in _frames(body):
+                if not self._transport.send(to, frame):
+                    lost += [(GroupId(group), to) for group in frame.body[::2]]
+        return lost
+
+    def messages(self, sender: NodeId, frame: Frame) -> Iterator[tuple[GroupId, Message]]:
+        """Yield the messages of a RAFT frame with their groups; `PeerError` for a bad one."""
+        body = frame.body
+        for at in range(0, len(body) - 1, 2):
+            group, data = body[at], body[at + 1]
+            if type(group) is not int or type(data) is not bytes:
+                raise PeerError("the peer sent a RAFT frame with a body of another shape")
+            yield GroupId(group), self.message(sender, data)
+
+    def message(self, sender: NodeId, data: bytes) -> Message:
+        """Return the message that ``sender`` packed for this node; `PeerError` for another."""
+        try:
+            message = from_wire(unpack_record(data))
+        except CorruptionError as error:
+            raise PeerError(f"the peer sent a message that is none: {error}") from None
+        if message.from_ != sender or message.to != self._node:
+            raise PeerError(
+                f"node {sender} sent a message from node {message.from_} to node {message.to}"
+            )
+        return message
+
+
+def _frames(body: list[Any]) -> Iterator[Frame]:
+    """Cut ``[group, data, group, data, ...]`` into frames."""
+    start = size = 0
+    for at in range(1, len(body), 2):
+        length = len(body[at]) + 16
+        if size and size + length > _FRAME_PAYLOAD:
+            yield frame_of(Kind.RAFT, *body[start : at - 1])
+            start, size = at - 1, 0
+        size += length
+    yield frame_of(Kind.RAFT, *body[start:])
