@@ -82,10 +82,7 @@ async def _show(node: Backend, request: Request) -> object:
 async def _standing(node: Backend, run_id: str, wait_ms: int) -> RunView:
     """Return the run once it ended, or as it stands after ``wait_ms``."""
     if wait_ms > 0:
-        try:
-            return await node.wait(run_id, min(wait_ms, WAIT_MS_MAX) / 1000)
-        except TimeoutError:
-            pass
+        return await node.wait(run_id, min(wait_ms, WAIT_MS_MAX) / 1000)
     return await node.show(run_id)
 
 
@@ -122,6 +119,9 @@ def history_body(view: HistoryView) -> bodies.History:
         view.meaning_hash,
         view.node,
         view.sha256,
+        view.kind,
+        view.source,
+        base64.b64encode(view.ir).decode("ascii"),
         [_event(position, data) for position, data in enumerate(view.events)],
     )
 
@@ -176,7 +176,7 @@ ENDPOINTS: Final = (
     Endpoint(
         "GET",
         "/v1/runs",
-        "List runs in the order of their ids.",
+        "List runs, newest first; after=ID goes on behind that run.",
         _list,
         bodies.Runs,
         query=(("status", str), ("name", str), ("limit", int), ("after", str)),

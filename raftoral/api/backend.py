@@ -44,7 +44,7 @@ class Backend(Protocol):
         ...
 
     def wait(self, id: str, timeout: float | None) -> Awaitable[RunView]:
-        """Return the run once it ended; `TimeoutError` or the run as it stands after ``timeout``."""
+        """Return the run once it ended, or as it stands after ``timeout`` seconds."""
         ...
 
     def show(self, id: str) -> Awaitable[RunView]:
@@ -58,7 +58,7 @@ class Backend(Protocol):
         limit: int = 100,
         after: str | None = None,
     ) -> Awaitable[Sequence[RunView]]:
-        """Return runs in the order of their ids, after the id ``after``."""
+        """Return runs, newest first, from behind the run ``after`` on."""
         ...
 
     def signal(

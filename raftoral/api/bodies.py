@@ -58,7 +58,7 @@ class Definitions:
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Runs in the order of their ids; ``after`` asks for the next page, None is the last one."""
+    """Runs, newest first; ``after`` asks for the next page, None says that there is none."""
 
     runs: list[RunView]
     after: str | None = None
@@ -100,7 +100,10 @@ class EventBody:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The settled steps of a run; ``sha256`` is taken over the canonical bytes in their order."""
+    """The settled steps of a run, and the definition that it is pinned to (``ir`` in base64).
+
+    ``sha256`` is taken over the canonical bytes of the events in their order.
+    """
 
     run_id: str
     name: str
@@ -108,6 +111,9 @@ class History:
     meaning_hash: str
     node: int
     sha256: str
+    kind: str
+    source: str
+    ir: str
     events: list[EventBody]
 
 

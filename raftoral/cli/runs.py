@@ -121,11 +121,13 @@ def list_(
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs of this workflow.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
-    after: Annotated[str | None, typer.Option("--after", help="Only ids after this one.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Only what is older than this run.")
+    ] = None,
     node: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """List runs in the order of their ids."""
+    """List runs, newest first."""
     with client(node) as http:
         views = http.runs(status, name, limit, after)
     from raftoral.cli import render
@@ -192,7 +194,7 @@ def history(
     ] = False,
     export: Annotated[
         Path | None,
-        typer.Option("--export", metavar="FILE.rhx", help="Write it for the REPL instead."),
+        typer.Option("--export", metavar="FILE.rhx", help="Write it to a file for the REPL."),
     ] = None,
     node: Url = DEFAULT_URL,
     as_json: AsJson = False,

@@ -32,8 +32,8 @@ Join = Annotated[
     ),
 ]
 Groups = Annotated[
-    int,
-    typer.Option("--groups", min=1, max=64, help="Execution groups of a new cluster, fixed then."),
+    int | None,
+    typer.Option("--groups", min=1, help="Execution groups of a new cluster, fixed then (1)."),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 App = Annotated[
@@ -57,7 +57,7 @@ class Settings(NamedTuple):
     advertise: str | None
     data: Path | None
     join: list[str]
-    groups: int
+    groups: int | None
     name: str | None
     app: str | None
     insecure: bool
@@ -72,7 +72,7 @@ def start(
         typer.Option("--data", help="Folder of this node; without one it is kept in memory."),
     ] = None,
     join: Join = None,
-    groups: Groups = 1,
+    groups: Groups = None,
     name: Name = None,
     app: App = None,
     insecure: Insecure = False,
@@ -90,7 +90,7 @@ def dev(
     advertise: Advertise = None,
     data: Annotated[Path, typer.Option("--data", help="Folder of this node.")] = Path(".raftoral"),
     join: Join = None,
-    groups: Groups = 1,
+    groups: Groups = None,
     name: Name = None,
     app: App = None,
     insecure: Insecure = False,

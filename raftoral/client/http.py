@@ -134,7 +134,7 @@ class Client:
         limit: int = 100,
         after: str | None = None,
     ) -> list[RunView]:
-        """Return at most ``limit`` runs in the order of their ids, after the id ``after``."""
+        """Return at most ``limit`` runs, newest first, from behind the run ``after`` on."""
         query = {"status": status, "name": name, "limit": limit, "after": after}
         answer = self._get("/v1/runs", {k: v for k, v in query.items() if v is not None})
         return _views(answer, "runs", RunView)
@@ -228,7 +228,7 @@ class _Gone(Unavailable):
 def history_of(body: dict[str, Any]) -> HistoryView:
     """Return the JSON of a history as a view, with the canonical bytes of its events."""
     events = [base64.b64decode(event["bytes"]) for event in body["events"]]
-    return _view({**body, "events": events}, HistoryView)
+    return _view({**body, "events": events, "ir": base64.b64decode(body["ir"])}, HistoryView)
 
 
 def _answer_of(response: httpx.Response, url: str) -> dict[str, Any]:

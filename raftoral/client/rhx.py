@@ -7,14 +7,16 @@ order. The digest is checked on reading, so a damaged file is told from a short 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import astuple
-from typing import Final
+from dataclasses import astuple, fields
+from typing import Final, cast
 
 from raftoral.codec import pack_record, unpack_record
-from raftoral.errors import CorruptionError
+from raftoral.convert import from_plain
+from raftoral.errors import CorruptionError, InvalidInput
 from raftoral.runtime.views import HistoryView
 
 FORMAT: Final = 1
+NAMES: Final = tuple(field.name for field in fields(HistoryView))
 
 
 def write_rhx(view: HistoryView) -> bytes:
@@ -25,21 +27,19 @@ def write_rhx(view: HistoryView) -> bytes:
 def read_rhx(data: bytes) -> HistoryView:
     """Return the history of an export; `CorruptionError` for anything else."""
     match unpack_record(data):
-        case [
-            "rhx",
-            1,
-            str(run_id),
-            str(name),
-            int(version),
-            str(meaning_hash),
-            int(node),
-            list(events),
-            str(sha256),
-        ] if all(type(event) is bytes for event in events):
-            if hashlib.sha256(b"".join(events)).hexdigest() != sha256:
-                raise CorruptionError("the export is damaged: its events do not match its digest")
-            return HistoryView(run_id, name, version, meaning_hash, node, events, sha256)
         case ["rhx", int(number), *_] if number != FORMAT:
             raise CorruptionError(f"the export has format {number}; this version reads {FORMAT}")
+        case ["rhx", _, *values] if len(values) == len(NAMES):
+            return _checked(values)
         case _:
             raise CorruptionError("this is no exported history (.rhx)")
+
+
+def _checked(values: list[object]) -> HistoryView:
+    try:
+        view = cast(HistoryView, from_plain(dict(zip(NAMES, values, strict=True)), HistoryView))
+    except InvalidInput as error:
+        raise CorruptionError(f"the export is damaged: {error}") from None
+    if hashlib.sha256(b"".join(view.events)).hexdigest() != view.sha256:
+        raise CorruptionError("the export is damaged: its events do not match its digest")
+    return view

@@ -92,7 +92,7 @@ class FakeNode:
         if view.ended:
             return view
         await asyncio.sleep(timeout or 0)
-        raise TimeoutError
+        return view
 
     async def show(self, id: str) -> RunView:
         """Return the run."""
@@ -117,7 +117,10 @@ class FakeNode:
             encode(Ended("completed", {"total": 3})),
         ]
         digest = hashlib.sha256(b"".join(events)).hexdigest()
-        return HistoryView(id, view.name, 1, "ab" * 32, 2 if local else 1, events, digest)
+        node = 2 if local else 1
+        return HistoryView(
+            id, view.name, 1, "ab" * 32, node, events, digest, "rwf", "workflow", b"ir"
+        )
 
     async def nodes(self) -> list[NodeView]:
         """Return this node."""
@@ -137,13 +140,13 @@ class FakeNode:
         limit: int = 100,
         after: str | None = None,
     ) -> list[RunView]:
-        """Return runs in the order of their ids."""
+        """Return runs, newest first, which is the highest id here."""
         self._check()
         views = [
             v
-            for key, v in sorted(self.runs.items())
+            for key, v in sorted(self.runs.items(), reverse=True)
             if (status is None or v.status == status)
             and (name is None or v.name == name)
-            and (after is None or key > after)
+            and (after is None or key < after)
         ]
         return views[:limit]

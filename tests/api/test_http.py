@@ -150,14 +150,14 @@ def test_text_that_is_no_json_is_told(ask: Ask) -> None:
     assert problem(answer)[:2] == (400, "invalid_input")
 
 
-def test_list_pages_by_id(ask: Ask) -> None:
-    """A full page names the id to ask on with; the last page names none."""
+def test_list_pages(ask: Ask) -> None:
+    """A full page names the run to ask on behind; the last page names none."""
     for n in range(3):
         ask("POST", "/v1/runs", json={"name": "order", "id": f"o-{n}"})
     first = ask("GET", "/v1/runs?limit=2").json()
     last = ask("GET", "/v1/runs", params={"limit": 2, "after": first["after"]}).json()
-    assert [run["id"] for run in first["runs"]] == ["o-0", "o-1"]
-    assert [run["id"] for run in last["runs"]] == ["o-2"]
+    assert [run["id"] for run in first["runs"]] == ["o-2", "o-1"]
+    assert [run["id"] for run in last["runs"]] == ["o-0"]
     assert last["after"] is None
 
 
