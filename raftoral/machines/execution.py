@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from raftoral.kv import Reader, Transaction
 
-HISTORY_EVENTS_MAX: Final = 20_000
-HISTORY_BYTES_MAX: Final = 8 * 1024 * 1024
 MAILBOX_MAX: Final = 1_000
 LIVE_RUNS_MAX: Final = 200_000
 
@@ -247,15 +245,15 @@ def _settle(step: _Step, command: commands.Settle) -> Result:
 
 def _too_long(run: Run, events: list[bytes]) -> bool:
     return (
-        run.length + len(events) > HISTORY_EVENTS_MAX
-        or run.size + sum(map(len, events)) > HISTORY_BYTES_MAX
+        run.length + len(events) > history.HISTORY_EVENTS_MAX
+        or run.size + sum(map(len, events)) > history.HISTORY_BYTES_MAX
     )
 
 
 def _terminated(run: Run) -> bytes:
     message = (
-        f"the history would pass its bound of {HISTORY_EVENTS_MAX:,} events or "
-        f"{HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
+        f"the history would pass its bound of {history.HISTORY_EVENTS_MAX:,} events or "
+        f"{history.HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
     )
     return history.encode(history.Ended("terminated", ["HistoryTooLong", message, {}]))
 

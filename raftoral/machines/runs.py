@@ -245,14 +245,14 @@ def finished_ids(reader: Reader) -> Iterator[tuple[Millis, RunId]]:
         yield Millis(int.from_bytes(key[2:10], "big")), RunId(key[10:].decode())
 
 
-def newest_first(reader: Reader, after: RunId | None = None) -> Iterator[Run]:
-    """Yield the records of all runs, the one started last first, behind ``after`` if given."""
+def newest_first(reader: Reader, before: tuple[Millis, RunId] | None = None) -> Iterator[Run]:
+    """Yield the records of all runs, the one started last first; only those behind ``before``.
+
+    ``before`` is when a run started, and its id; it need not be a run of this group.
+    """
     start = b""
-    if after is not None:
-        run = find(reader, after)
-        if run is None:
-            return
-        start = b"l/" + _u64(run.started_at) + after.encode()
+    if before is not None:
+        start = b"l/" + _u64(before[0]) + before[1].encode()
     for key, _ in reader.scan(b"l/", start, reverse=True):
         if key == start:
             continue

@@ -23,6 +23,10 @@ Failure: TypeAlias = "list[Value]"
 CALL_BYTES_MAX: Final = 256
 """A call is recorded whole up to this size, and as a digest of its arguments above it."""
 
+HISTORY_EVENTS_MAX: Final = 20_000
+HISTORY_BYTES_MAX: Final = 8 * 1024 * 1024
+"""How long one history may grow; a replay refuses to run ahead further, a group to store more."""
+
 
 class Started(NamedTuple):
     """The first event: which definition runs, on what, since when."""
@@ -125,6 +129,11 @@ def encode(event: Event, *, floats: bool = False) -> bytes:
     """Return the canonical bytes of ``event``; refuses what `raftoral.codec.pack` refuses."""
     fields: tuple[object, ...] = event
     return pack([type(event).__name__, *fields], floats=floats, bytes_max=EVENT_BYTES_MAX)
+
+
+def is_log(data: bytes) -> bool:
+    """Tell whether canonical bytes hold a `Logged`, without decoding them."""
+    return data[1:8] == b"\xa6Logged"
 
 
 def decode(data: bytes) -> Event:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
 from raftoral.codec import pack, unpack
 from raftoral.convert import from_plain, mentions_float, result_type, to_plain
 from raftoral.errors import (
+    LimitExceeded,
     NonDeterminismError,
     RaftoralError,
     UsageError,
@@ -46,6 +47,8 @@ from raftoral.replay.effects import (
 )
 from raftoral.replay.history import (
     CALL_BYTES_MAX,
+    HISTORY_BYTES_MAX,
+    HISTORY_EVENTS_MAX,
     Done,
     Ended,
     Event,
@@ -171,6 +174,7 @@ class Replay:
         self._start = start
         self._scopes = Scopes()
         self._paths: set[str] = set()
+        self._ahead_bytes = 0
 
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
@@ -193,12 +197,20 @@ class Replay:
     def _confirm(self, data: bytes) -> None:
         expected = self.outbox[0]
         if expected != data and not _same_failure(expected, data):
+            if _is_termination(data):
+                self.outbox.clear()
+                self._answer(decode(data))
+                return
             raise self._diverged(describe(decode(data)), describe(decode(expected)))
         self.outbox.popleft()
 
     def _answer(self, event: Event) -> None:
         waiting = self.waiting
         match event, waiting:
+            case Ended("terminated"), _:
+                # The group itself ended the run (its history grew too long): no code asked for it.
+                self.ended = True
+                self.waiting = None
             case Started(), None if self.started is None:
                 self._begin(event)
             case Done(path, call, ok, value, attempts), ComputeWait() if (
@@ -306,7 +318,7 @@ class Replay:
             case SetCell(cell, value):
                 self._record(cell, value)
             case Log(text, key):
-                self.outbox.append(encode(Logged(self._path(key, "log"), str(text))))
+                self._emit(encode(Logged(self._path(key, "log"), str(text))))
             case Sleep(_, key) | SleepUntil(_, key):
                 self.waiting = TimerWait(self._path(key, "sleep"), effect)
             case Receive():
@@ -335,6 +347,19 @@ class Replay:
             cell.value = stored
         else:
             cell.value = from_plain(stored, kind)
+        self._emit(data)
+
+    def _emit(self, data: bytes) -> None:
+        """Put a deterministic event in the outbox, unless the code runs ahead without bound."""
+        self._ahead_bytes += len(data)
+        if (
+            self.position + len(self.outbox) >= HISTORY_EVENTS_MAX
+            or self._ahead_bytes > HISTORY_BYTES_MAX
+        ):
+            raise LimitExceeded(
+                f"the history would pass its bound of {HISTORY_EVENTS_MAX:,} events or "
+                f"{HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
+            )
         self.outbox.append(data)
 
     def _path(self, key: str | None, kind: str) -> str:
@@ -374,6 +399,11 @@ class Replay:
         if body is not None and getgeneratorstate(body.generator) == "GEN_SUSPENDED":
             with suppress(Exception):
                 body.generator.close()
+
+
+def _is_termination(data: bytes) -> bool:
+    event = decode(data)
+    return isinstance(event, Ended) and event.status == "terminated"
 
 
 def _same_failure(expected: bytes, recorded: bytes) -> bool:

@@ -1,7 +1,6 @@
-"""Runs one attempt of an activity, outside replay: a coroutine on the application's loop, or a
-plain function in a thread.
+"""Runs one attempt of an activity, outside replay.
 
-Owns the way into the application and back. Whatever the activity does, what comes out is a value
+A coroutine function runs on the application's loop, a plain one in a thread. Owns the way into the application and back. Whatever the activity does, what comes out is a value
 that can be stored or a failure as data.
 """
 

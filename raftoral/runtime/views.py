@@ -52,7 +52,11 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class HistoryView:
-    """The settled steps of one run: canonical bytes of each event, and their digest."""
+    """The settled steps of one run: canonical bytes of each event, and their digest.
+
+    ``kind``, ``source`` and ``ir`` are those of the definition that it is pinned to, so that an
+    exported history can be stepped through anywhere.
+    """
 
     run_id: str
     name: str
@@ -61,6 +65,9 @@ class HistoryView:
     node: int
     events: list[bytes]
     sha256: str
+    kind: str = ""
+    source: str = ""
+    ir: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

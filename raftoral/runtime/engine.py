@@ -1,0 +1,348 @@
+"""Everything of one node that lives in the node's own loop: opened, wired, ticked, closed.
+
+Owns the order of starting and stopping. Nothing here decides anything: it puts store, transport,
+host, executors and manager together and hands events from one to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import uuid4
+
+from raftoral.errors import RaftoralError, StorageFailed, Unavailable, UnknownDefinition, UsageError
+from raftoral.groups.clock import SystemClock
+from raftoral.groups.config import HostConfig
+from raftoral.groups.host import Host
+from raftoral.ids import MANAGEMENT, GroupId, Index, Millis, NodeId
+from raftoral.machines import management
+from raftoral.machines.commands import AddNode, FormCluster, MoveNode
+from raftoral.machines.execution import Execution
+from raftoral.machines.management import Management
+from raftoral.registry import catalog
+from raftoral.registry.loader import Loader
+from raftoral.runtime import joining
+from raftoral.runtime.attempts import Attempts
+from raftoral.runtime.executor import Executor
+from raftoral.runtime.manager import Manager
+from raftoral.runtime.requests import Requests
+from raftoral.runtime.watchdog import Watchdog
+from raftoral.storage.base import NodeStore
+from raftoral.storage.memory import MemoryDisk
+from raftoral.storage.rocks import RocksDisk
+from raftoral.transport.base import Local
+from raftoral.transport.tcp import TcpTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raftoral.kv import Reader
+    from raftoral.machines import execution
+    from raftoral.machines.base import Result
+    from raftoral.machines.runs import Run
+    from raftoral.registry.app import Registry
+    from raftoral.registry.definition import Definition
+    from raftoral.runtime.config import NodeConfig
+    from raftoral.runtime.joining import Membership
+    from raftoral.values import Value
+
+log = logging.getLogger("raftoral.node")
+
+MANAGE_EVERY_S: Final = 0.1
+EXECUTORS_EVERY_S: Final = 0.25
+
+
+class GroupPort:
+    """`raftoral.runtime.executor.Port` over the host."""
+
+    def __init__(self, engine: Engine, group: GroupId) -> None:
+        self._engine = engine
+        self._host = engine.host
+        self._group = group
+
+    @property
+    def reader(self) -> Reader:
+        """The group's applied state."""
+        return self._host.groups[self._group].state
+
+    async def propose(self, command: bytes) -> Result:
+        """Put a command through the group's log."""
+        timeout = self._engine.config.request_timeout_s
+        return await self._host.propose(self._group, command, timeout=timeout)
+
+    def now(self) -> Millis:
+        """Return the group's clock."""
+        return self._host.stamp_now(self._group)
+
+    def connected(self) -> bool:
+        """Tell whether the group's leader was heard within an election timeout."""
+        leader = self._host.groups[self._group].leader
+        if not leader:
+            return False
+        limit = self._engine.config.election_timeout_s
+        return leader == self._engine.node or self._host.heard(leader) <= limit
+
+    def definition(self, run: Run) -> Definition | None:
+        """Return the definition that the run is pinned to; None while the registry is behind."""
+        found = catalog.find(self._host.groups[MANAGEMENT].state, run.name, run.version)
+        if found is not None and found.meaning_hash == run.meaning_hash:
+            return found
+        if self._host.groups[MANAGEMENT].store.applied < run.catalog_index:
+            return None
+        raise UnknownDefinition(
+            f"{run.name} version {run.version} is not deployed with the meaning "
+            f"{run.meaning_hash[:12]} that the run is pinned to"
+        )
+
+
+class Engine:
+    """One node, inside its loop: `start`, use `requests`, `stop`."""
+
+    host: Host
+    requests: Requests
+
+    def __init__(
+        self, config: NodeConfig, registry: Registry, application: asyncio.AbstractEventLoop
+    ) -> None:
+        self.config = config.checked()
+        self.loader = Loader(registry)
+        self.executors: dict[GroupId, Executor] = {}
+        self.warnings: list[str] = []
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        self._chance = random.SystemRandom().randrange
+        self._clock = SystemClock()
+        self._watchdog = Watchdog()
+        self._attempts = Attempts(registry, application, config.activity_threads)
+        self._incarnation = uuid4().hex[:12]
+        self._store: NodeStore | None = None
+        self._manager: Manager | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self.transport = TcpTransport(
+            Local("", NodeId(0), config.name),
+            config.listen,
+            wall=self._clock.wall,
+            chance=self._chance,
+        )
+
+    @property
+    def node(self) -> NodeId:
+        """This node's id."""
+        return self.transport.local.node
+
+    @property
+    def cluster(self) -> str:
+        """The cluster's id."""
+        return self.transport.local.cluster
+
+    # -------------------------------------------------------------- starting
+    async def start(self) -> None:
+        """Open everything and wait until this node has its place in the cluster.
+
+        Raises `UsageError`, `Unavailable`, `CorruptionError` or `StorageFailed`; nothing is left open.
+        """
+        try:
+            self._store = store = self._open_store()
+            await self.transport.start()
+            self._watchdog.start()
+            membership = await self._membership(store)
+            self._wire(store, membership)
+            await asyncio.wait_for(self._settle_in(membership), self.config.join_timeout_s)
+        except TimeoutError:
+            await self.stop()
+            raise Unavailable(
+                f"the cluster has no leader for {self.config.join_timeout_s:g} s: most of its nodes "
+                "must run. Start the others, then this one again"
+            ) from None
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _open_store(self) -> NodeStore:
+        if self.config.data is None:
+            log.warning("no data folder is given: this node keeps everything in memory only")
+            return NodeStore(MemoryDisk())
+        return NodeStore(RocksDisk(self.config.data))
+
+    async def _membership(self, store: NodeStore) -> Membership:
+        identity = store.identity()
+        if identity is not None:
+            if self.config.join:
+                await joining.check_same_cluster(identity, self.transport, self.config)
+            return joining.Membership(identity, {})
+        if self.config.join:
+            return await joining.join(store, self.transport, self.config)
+        return joining.found(store, self.config)
+
+    def _wire(self, store: NodeStore, membership: Membership) -> None:
+        identity = membership.identity
+        self.transport.become(Local(identity.cluster, identity.node, identity.name))
+        config = self.config
+        self.host = Host(
+            identity.node,
+            store,
+            self.transport,
+            self._clock,
+            self._chance,
+            HostConfig(
+                tick_ms=config.tick_ms,
+                heartbeat_ticks=config.heartbeat_ticks,
+                election_ticks=config.election_ticks,
+            ),
+        )
+        self.host.on_applied = self._applied
+        self.host.on_snapshot = self._replaced
+        self.host.on_failure = self._fail
+        self.host.add_group(MANAGEMENT, Management())
+        self.requests = Requests(self)
+        self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
+        self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
+        for group in store.groups():
+            if group != MANAGEMENT:
+                self._open_group(group)
+        peers = membership.peers or {
+            each.id: each.address for each in management.nodes(self.host.groups[MANAGEMENT].state)
+        }
+        self.transport.set_peers({k: v for k, v in peers.items() if k != identity.node})
+        self.host.start()
+        for group in self.host.groups.values():
+            if group.raw.conf.voters == (identity.node,):
+                group.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
+        self._manager = Manager(
+            identity.node,
+            self._incarnation,
+            config,
+            self.host,
+            self._open_group,
+            self.transport.set_peers,
+        )
+        self._every(MANAGE_EVERY_S, self._manager.tick)
+        self._every(EXECUTORS_EVERY_S, self._tick_executors)
+
+    async def _settle_in(self, membership: Membership) -> None:
+        """Wait until group 0 knows this node as it is now, and deploy the Python workflows."""
+        config = self.config
+        if membership.founded:
+            await self._insist(FormCluster(self.cluster, config.groups or 1).encode())
+            name = membership.identity.name
+            first = AddNode(self.cluster, name, config.reachable_at, config.http)
+            await self._insist(first.encode())
+        elif config.groups is not None:
+            await self._insist(FormCluster(self.cluster, config.groups).encode())
+        else:
+            await self._barrier()
+        reader = self.host.groups[MANAGEMENT].state
+        me = management.node(reader, self.node)
+        if me is not None and (me.address, me.http) != (config.reachable_at, config.http):
+            await self._insist(MoveNode(self.node, config.reachable_at, config.http).encode())
+        await self._deploy_own()
+
+    async def _deploy_own(self) -> None:
+        """Deploy this application's Python workflows; a refusal is told, and such runs not owned."""
+        for definition in self.loader.python_definitions():
+            try:
+                await self.requests.deploy(definition)
+            except UsageError as error:
+                self.warnings.append(str(error))
+                log.warning("%s", error)
+
+    async def _insist(self, command: bytes) -> Result:
+        """Propose to group 0 until it is answered; the caller bounds the time."""
+        while True:
+            try:
+                result = await self.host.propose(MANAGEMENT, command, timeout=2.0)
+            except Unavailable:
+                await asyncio.sleep(0.05)
+                continue
+            if result[0] == "refused":
+                raise UsageError(result[2])
+            return result
+
+    async def _barrier(self) -> None:
+        while True:
+            try:
+                await self.host.read_barrier(MANAGEMENT, timeout=2.0)
+                return
+            except Unavailable:
+                await asyncio.sleep(0.05)
+
+    # -------------------------------------------------------------- events
+    def _open_group(self, group: GroupId) -> None:
+        self.host.add_group(group, Execution())
+        port = GroupPort(self, group)
+        executor = Executor(
+            self.node, port, self.loader, self._attempts, self._watchdog, self._chance
+        )
+        self.executors[group] = executor
+        executor.load()
+
+    def _applied(self, group: GroupId, _index: Index, events: Sequence[Any]) -> None:
+        if group == MANAGEMENT:
+            for executor in self.executors.values():
+                executor.tick()
+            return
+        self.executors[group].applied(cast("Sequence[execution.Event]", events))
+
+    def _replaced(self, group: GroupId, _index: Index) -> None:
+        """A snapshot replaced the group's state: begin again from it."""
+        if group in self.executors:
+            self.executors[group].load()
+
+    def _fail(self, error: BaseException) -> None:
+        """The disk failed: this node stops, so that it acknowledges nothing that it may not have."""
+        log.critical("this node stops: %s", error)
+        if not self.failed.done():
+            self.failed.set_result(error)
+
+    def _tick_executors(self) -> None:
+        for executor in self.executors.values():
+            executor.tick()
+
+    def _every(self, seconds: float, work: Any) -> None:
+        async def repeat() -> None:
+            while True:
+                try:
+                    work()
+                except (StorageFailed, RaftoralError) as error:
+                    self._fail(error)
+                    return
+                await asyncio.sleep(seconds)
+
+        self._background.append(asyncio.get_running_loop().create_task(repeat()))
+
+    # -------------------------------------------------------------- strangers
+    async def _serve_join(self, _sender: NodeId, body: Value) -> Value:
+        match body:
+            case [str(nonce), str(name), str(address), str(http)]:
+                command = AddNode(nonce, name, address, http).encode()
+            case _:
+                raise UsageError("a joining node tells its nonce, name, address and HTTP address")
+        result = await self.host.propose(MANAGEMENT, command, timeout=5.0)
+        if result[0] == "refused":
+            raise UsageError(result[2])
+        await self.host.read_barrier(MANAGEMENT, timeout=5.0)
+        present = list(management.nodes(self.host.groups[MANAGEMENT].state))
+        new = next(each for each in present if each.id == result[1])
+        return [self.cluster, new.id, new.name, [[each.id, each.address] for each in present]]
+
+    async def _serve_id(self, _sender: NodeId, _body: Value) -> Value:
+        return self.cluster
+
+    # -------------------------------------------------------------- stopping
+    async def stop(self) -> None:
+        """Close everything; what is not settled is done again after the next start."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self._manager is not None:
+            self._manager.close()
+        for executor in self.executors.values():
+            executor.close()
+        if hasattr(self, "host"):
+            self.host.stop()
+        await self.transport.close()
+        self._attempts.close()
+        self._watchdog.stop()
+        if self._store is not None:
+            self._store.close()

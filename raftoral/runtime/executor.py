@@ -1,0 +1,485 @@
+"""Runs every live run of one execution group; acts for those that this node owns.
+
+Owns the generators of its group and the owner's side of settling. Committed events come in
+(`applied`), settlements go out; in between it runs activities. The rules it keeps: only the owner
+acts; it resumes from committed bytes only; what it proposed is forgotten, not trusted, when an
+answer is missing, and worked out again from where the replay stands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from typing import TYPE_CHECKING, Final, Protocol, assert_never
+
+from raftoral.errors import RaftoralError, Unavailable, UnknownDefinition
+from raftoral.ids import NOBODY, Millis, NodeId
+from raftoral.machines import execution, runs
+from raftoral.machines.commands import HandOver, Many
+from raftoral.machines.placement import home_of
+from raftoral.replay.context import ActivityContext
+from raftoral.replay.history import (
+    Done,
+    Logged,
+    Retry,
+    Taken,
+    TimerFired,
+    TimerSet,
+    decode,
+    encode,
+    failure_of,
+    is_log,
+)
+from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due
+from raftoral.runtime.live import SETTLE_BYTES_MAX, Live
+from raftoral.runtime.watchdog import StepTooLong, Watchdog
+from raftoral.values import millis_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from raftoral.ids import RunId
+    from raftoral.kv import Reader
+    from raftoral.machines.base import Result
+    from raftoral.machines.runs import Run
+    from raftoral.registry.definition import Definition
+    from raftoral.registry.loader import Loader
+    from raftoral.runtime.attempts import Attempts
+
+log = logging.getLogger("raftoral.executor")
+
+RETRY_MS: Final = 50
+"""How soon a settlement that was not taken is worked out again."""
+
+MANY_MAX: Final = 256
+MOVES_PER_TICK: Final = 4
+SETTLED_HOME_S: Final = 2.0
+"""How long a member must be up before runs move back to it."""
+
+
+class Port(Protocol):
+    """What the executor needs of its group."""
+
+    @property
+    def reader(self) -> Reader:
+        """The group's applied state."""
+        ...
+
+    async def propose(self, command: bytes) -> Result:
+        """Put a command through the group's log; raises `Unavailable` kinds."""
+        ...
+
+    def now(self) -> Millis:
+        """Return the group's clock as this node can best tell it."""
+        ...
+
+    def connected(self) -> bool:
+        """Tell whether this node has heard from the group's leader within an election timeout."""
+        ...
+
+    def definition(self, run: Run) -> Definition | None:
+        """Return the definition a run is pinned to; None while this node's registry is behind.
+
+        Raises `UnknownDefinition` if it is not deployed.
+        """
+        ...
+
+
+class Executor:
+    """The runs of one group on one node. All methods belong to the node's loop."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        port: Port,
+        loader: Loader,
+        attempts: Attempts,
+        watchdog: Watchdog,
+        chance: Callable[[int], int],
+    ) -> None:
+        self.live: dict[RunId, Live] = {}
+        self._node = node
+        self._port = port
+        self._loader = loader
+        self._attempts = attempts
+        self._watchdog = watchdog
+        self._chance = chance
+        self._loop = asyncio.get_running_loop()
+        self._ended: dict[RunId, list[asyncio.Future[None]]] = {}
+        self._dirty: dict[RunId, Live] = {}
+        self._flushing = False
+        self._timers: list[tuple[Millis, RunId]] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._behind: set[RunId] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._up_since: dict[NodeId, float] = {}
+        self._closed = False
+
+    # -------------------------------------------------------------- opening and closing
+    def load(self) -> None:
+        """Replay every live run from the group's applied state; also after a snapshot came in."""
+        self._drop_all()
+        for run_id in list(runs.live_ids(self._port.reader)):
+            run = runs.find(self._port.reader, run_id)
+            assert run is not None, "an index names a run that is not there"
+            self._open(run)
+        for run_id in [each for each in self._ended if each not in self.live]:
+            self._wake(run_id)
+
+    def close(self) -> None:
+        """Drop every generator and stop what is under way; what is not settled is run again."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        self._drop_all()
+        for futures in self._ended.values():
+            for future in futures:
+                future.cancel()
+
+    def _drop_all(self) -> None:
+        for live in self.live.values():
+            live.close()
+        self.live.clear()
+        self._timers.clear()
+        self._behind.clear()
+        self._dirty.clear()
+
+    def _open(self, run: Run) -> Live:
+        live = self.live[run.id] = Live(run)
+        self._build(live)
+        self._act(live)
+        return live
+
+    def _build(self, live: Live) -> None:
+        """Make the replay of a run from its stored history."""
+        run = live.run
+        try:
+            live.definition = self._port.definition(run)
+            if live.definition is None:
+                self._behind.add(run.id)
+                return
+            live.missing = self._loader.missing(live.definition)
+            live.replay = Replay(run.id, self._loader.start(live.definition))
+        except UnknownDefinition as error:
+            live.stuck = str(error)
+            return
+        self._feed(live, runs.history(self._port.reader, run.id))
+
+    # -------------------------------------------------------------- committed events
+    def applied(self, events: Sequence[execution.Event]) -> None:
+        """Take what the group's machine has just applied, in order."""
+        for event in events:
+            match event:
+                case execution.Settled(run, _, settled):
+                    self._settled(run, settled)
+                case execution.RunStarted(run):
+                    self._open(run)
+                case execution.OwnerChanged(run, lost):
+                    self._owner_changed(run, lost)
+                case execution.Signalled(run_id):
+                    if run_id in self.live:
+                        self._act(self.live[run_id])
+                case execution.Forgotten(run_id):
+                    self._wake(run_id)
+                case _:
+                    assert_never(event)
+
+    def _settled(self, run: Run, events: list[bytes]) -> None:
+        live = self.live.get(run.id)
+        if live is None:
+            return
+        live.run = run
+        if live.replay is not None:
+            self._feed(live, events)
+            live.committed(events)
+        if run.live:
+            self._act(live)
+        else:
+            live.close()
+            del self.live[run.id]
+            self._wake(run.id)
+
+    def _owner_changed(self, run: Run, lost: NodeId) -> None:
+        live = self.live.get(run.id)
+        if live is None:
+            return
+        live.run = run
+        live.reset()
+        if lost == self._node and live.replay is not None:
+            # Another node owns the run now: start over from what is settled (semantics 3.5).
+            live.close()
+            self._build(live)
+        if run.status == runs.PARKED:
+            log.warning("run %s is parked: %s", run.id, run.reason)
+        self._act(live)
+
+    def _feed(self, live: Live, events: list[bytes]) -> None:
+        """Feed committed events; a replay that cannot follow makes the run stuck here."""
+        assert live.replay is not None
+        try:
+            with self._watchdog.step():
+                for data in events:
+                    live.replay.feed(data)
+        except StepTooLong:
+            live.stuck = (
+                f"a step computes for more than a second at {live.replay.where()}; a workflow only "
+                "decides, so move the work into an activity"
+            )
+        except RaftoralError as error:
+            live.stuck = str(error)
+        if live.stuck:
+            log.error("run %s stops on this node: %s", live.run.id, live.stuck)
+            live.close()
+        elif live.run.owner == self._node:
+            for data in filter(is_log, events):
+                line = decode(data)
+                assert isinstance(line, Logged)
+                log.info("run %s: %s", live.run.id, line.text)
+
+    # -------------------------------------------------------------- the owner acts
+    def _act(self, live: Live) -> None:
+        """Do what the owner of a run has to do next, if this node is the owner."""
+        run = live.run
+        if run.owner != self._node or run.status != runs.RUNNING or self._closed:
+            return
+        if live.stuck or live.missing:
+            self._hand_over(live, NOBODY, live.stuck or live.missing)
+            return
+        if live.replay is None or live.leaving:
+            return
+        if not live.answers:
+            self._answer(live, live.replay)
+        self._dirty[run.id] = live
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _answer(self, live: Live, replay: Replay) -> None:
+        """Work out the answer to what the run waits for, or what brings it nearer."""
+        waiting = replay.waiting
+        match waiting:
+            case None:
+                return
+            case ComputeWait():
+                self._attempt(live, waiting)
+            case TimerWait(path, effect, due):
+                if due is None:
+                    at = timer_due(effect, self._port.now())
+                    assert at is not None, "a sleep always ends"
+                    live.answers.append(encode(TimerSet(path, at)))
+                elif self._passed(live, due):
+                    live.answers.append(encode(TimerFired(path)))
+            case SignalWait():
+                self._answer_signal(live, waiting)
+            case _:
+                assert_never(waiting)
+
+    def _answer_signal(self, live: Live, waiting: SignalWait) -> None:
+        mail = runs.oldest_mail(self._port.reader, live.run.id, waiting.effect.name)
+        if mail is not None:
+            live.answers.append(encode(Taken(waiting.path, *mail), floats=True))
+            return
+        if waiting.due is None:
+            due = timer_due(waiting.effect, self._port.now())
+            if due is not None:
+                live.answers.append(encode(TimerSet(waiting.path, due)))
+        elif self._passed(live, waiting.due):
+            live.answers.append(encode(TimerFired(waiting.path)))
+
+    def _passed(self, live: Live, due: Millis) -> bool:
+        """Tell whether ``due`` has passed; if not, come back to the run then."""
+        if self._port.now() >= due:
+            return True
+        self._later(live, due)
+        return False
+
+    # -------------------------------------------------------------- activities
+    def _attempt(self, live: Live, waiting: ComputeWait) -> None:
+        if live.attempt is not None:
+            return
+        if waiting.not_before is not None and not self._passed(live, waiting.not_before):
+            return
+        if not self._port.connected():
+            self._later(live, Millis(self._port.now() + RETRY_MS))
+            return
+        run = live.run
+        context = ActivityContext(run.id, run.generation, waiting.path, waiting.attempt, run.epoch)
+        live.attempt = self._spawn(self._run_attempt(live, waiting, context))
+
+    async def _run_attempt(
+        self, live: Live, waiting: ComputeWait, context: ActivityContext
+    ) -> None:
+        path, call, attempt = waiting.path, waiting.call, waiting.attempt
+        assert live.definition is not None
+        try:
+            value = await self._attempts.run(waiting.effect, context)
+            value = self._loader.checked_result(
+                live.definition, waiting.effect.call.activity, value
+            )
+            answer = encode(Done(path, call, True, value, attempt), floats=True)
+        except Exception as error:
+            answer = self._failed(waiting, error)
+        if live.run.epoch != context.epoch or self.live.get(live.run.id) is not live:
+            return  # Another node owns the run: this attempt ends unheard.
+        live.attempt = None
+        live.answers.append(answer)
+        self._act(live)
+
+    def _failed(self, waiting: ComputeWait, error: Exception) -> bytes:
+        """Return the event of a failed attempt: a `Retry`, or a `Done` when none is left."""
+        policy = waiting.effect.policy
+        failure = failure_of(error)
+        try:
+            if policy.repeats(str(failure[0]), waiting.attempt):
+                spread = policy.jitter_percent
+                spread = self._chance(2 * spread + 1) - spread if spread else 0
+                pause = millis_of(policy.pause_after(waiting.attempt, spread))
+                at = Millis(self._port.now() + pause)
+                return encode(Retry(waiting.path, waiting.attempt, failure, at))
+            return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
+        except RaftoralError as unfit:
+            # The failure's own fields cannot be stored: keep its name and say why.
+            failure = [failure[0], f"{str(failure[1])[:1000]} ({unfit})", {}]
+            return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
+
+    # -------------------------------------------------------------- proposing
+    def _flush(self) -> None:
+        """Propose the settlements of all runs that have some, in as few entries as fit."""
+        self._flushing = False
+        dirty, self._dirty = self._dirty, {}
+        batch: list[tuple[Live, bytes]] = []
+        size = 0
+        for live in dirty.values():
+            settle = live.next_settle()
+            if settle is None:
+                continue
+            data = settle.encode()
+            if batch and (size + len(data) > SETTLE_BYTES_MAX or len(batch) >= MANY_MAX):
+                self._spawn(self._propose(batch))
+                batch, size = [], 0
+            batch.append((live, data))
+            size += len(data)
+        if batch:
+            self._spawn(self._propose(batch))
+
+    async def _propose(self, batch: list[tuple[Live, bytes]]) -> None:
+        try:
+            if len(batch) == 1:
+                results = [await self._port.propose(batch[0][1])]
+            else:
+                many = Many([data for _, data in batch])
+                results = (await self._port.propose(many.encode()))[1]
+        except Unavailable as error:
+            log.debug("settlements not taken: %s", error)
+            results = [["refused", error.code]] * len(batch)
+        for (live, _), result in zip(batch, results, strict=True):
+            if result[0] == "refused":
+                self._not_taken(live, result[1])
+
+    def _not_taken(self, live: Live, code: str) -> None:
+        """Work a refused settlement out again, from where the replay stands by then."""
+        live.forget_proposals()
+        if code in ("early", "stale"):
+            # A result of an activity is worth keeping; a timer or a signal is looked at anew.
+            live.answers = [data for data in live.answers if isinstance(decode(data), Done | Retry)]
+        elif code not in Unavailable_codes:
+            live.stuck = f"the group refuses to settle it: {code}"
+        self._later(live, Millis(self._port.now() + RETRY_MS))
+
+    def _hand_over(self, live: Live, to: NodeId, reason: str) -> None:
+        if live.leaving:
+            return
+        live.leaving = True
+        self._spawn(self._propose_hand_over(live, to, reason))
+
+    async def _propose_hand_over(self, live: Live, to: NodeId, reason: str) -> None:
+        epoch = live.run.epoch
+        command = HandOver(live.run.id, epoch, reason[:2000], to)
+        try:
+            result = await self._port.propose(command.encode())
+        except Unavailable:
+            result = ["refused", "unavailable"]
+        if result[0] == "refused" and live.run.epoch == epoch:
+            live.leaving = False
+            self._later(live, Millis(self._port.now() + RETRY_MS))
+
+    def _spawn(self, work: object) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -------------------------------------------------------------- time
+    def _later(self, live: Live, at: Millis) -> None:
+        """Come back to a run at ``at`` on the group's clock."""
+        heapq.heappush(self._timers, (at, live.run.id))
+        if self._timers[0][1] == live.run.id:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        delay = max(0, self._timers[0][0] - self._port.now()) / 1000
+        self._alarm = self._loop.call_later(min(delay, 60.0), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        now = self._port.now()
+        while self._timers and self._timers[0][0] <= now:
+            _, run_id = heapq.heappop(self._timers)
+            if run_id in self.live:
+                self._act(self.live[run_id])
+        if self._timers:
+            self._set_alarm()
+
+    def tick(self) -> None:
+        """Do what waits for no event: runs whose definition was missing, and going home."""
+        for run_id in list(self._behind):
+            live = self.live.get(run_id)
+            if live is None or live.replay is not None:
+                self._behind.discard(run_id)
+                continue
+            self._behind.discard(run_id)
+            self._build(live)
+            self._act(live)
+        self._send_home()
+
+    def _send_home(self) -> None:
+        """Give a few resting runs back to the members that they belong to by hash."""
+        now = self._loop.time()
+        up = runs.members_up(self._port.reader)
+        self._up_since = {node: self._up_since.get(node, now) for node in up}
+        settled = [node for node in up if now - self._up_since[node] >= SETTLED_HOME_S]
+        if self._node not in settled or len(settled) < 2:
+            return
+        moves = 0
+        for live in self.live.values():
+            if moves >= MOVES_PER_TICK:
+                return
+            if live.run.owner != self._node or live.attempt or live.answers or live.leaving:
+                continue
+            home = home_of(live.run.id, settled)
+            if home != self._node and live.replay is not None and not live.replay.outbox:
+                self._hand_over(live, home, "going home")
+                moves += 1
+
+    # -------------------------------------------------------------- waiting for the end
+    def ended(self, run_id: RunId) -> asyncio.Future[None]:
+        """Return a future that is done when the run has ended; at once if it is not live."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        if run_id in self.live:
+            self._ended.setdefault(run_id, []).append(future)
+        else:
+            future.set_result(None)
+        return future
+
+    def _wake(self, run_id: RunId) -> None:
+        for future in self._ended.pop(run_id, ()):
+            if not future.done():
+                future.set_result(None)
+
+
+Unavailable_codes: Final = frozenset(
+    {"unavailable", "not_leader", "proposal_dropped", "proposal_unknown", "node_stopped"}
+)

@@ -1,0 +1,307 @@
+"""`Node`: the cluster's member inside an application.
+
+Owns the node's thread. Raft, storage and the workflows run there, in a loop of their own, so that a
+busy application cannot hold up heartbeats; async activities run on the application's loop, plain
+ones in threads. Every method here may be awaited on the application's loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from raftoral.convert import result_type
+from raftoral.errors import NodeStopped, UsageError
+from raftoral.registry.app import Registry
+from raftoral.registry.python import as_input
+from raftoral.replay.effects import Workflow
+from raftoral.runtime.config import HTTP, LISTEN, NodeConfig
+from raftoral.runtime.engine import Engine
+from raftoral.runtime.runs import Run
+from raftoral.runtime.state import cluster_view, node_views
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+    from types import TracebackType
+
+    from raftoral.runtime.views import (
+        ClusterView,
+        DefinitionView,
+        HistoryView,
+        NodeView,
+        RunView,
+        Status,
+    )
+
+__all__ = ["HTTP", "LISTEN", "Node"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Node:
+    """One member of a cluster: ``async with Node(registry, data="./data") as node: ...``.
+
+    ``registry`` holds the application's workflows and activities. ``data`` is the folder that the
+    node owns; None keeps everything in memory. ``listen`` is where peers reach it, ``advertise``
+    what they call it if that differs, ``join`` addresses of nodes that are in the cluster (none for
+    its first node). ``groups`` is the number of execution groups of a new cluster. Peers talk in
+    the clear, so anything but loopback needs ``insecure=True``.
+    """
+
+    def __init__(
+        self,
+        registry: Registry | None = None,
+        *,
+        data: str | Path | None = None,
+        listen: str = LISTEN,
+        advertise: str | None = None,
+        join: Sequence[str] = (),
+        groups: int | None = None,
+        name: str | None = None,
+        http: str | None = None,
+        insecure: bool = False,
+        config: NodeConfig | None = None,
+    ) -> None:
+        self.registry = registry if registry is not None else Registry()
+        self.config = config or NodeConfig(
+            data=None if data is None else str(data),
+            listen=listen,
+            advertise=advertise or "",
+            http=http or "",
+            join=tuple(join),
+            groups=groups,
+            name=name or "",
+            insecure=insecure,
+        )
+        self.config.checked()
+        self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    # -------------------------------------------------------------- life
+    async def start(self) -> Self:
+        """Start the node; return when it has its place in the cluster.
+
+        Raises `UsageError` (a port or folder in use, another cluster's data ...), `Unavailable` (no
+        seed answers, no leader), `CorruptionError` or `StorageFailed`; nothing stays open then.
+        """
+        if sys.flags.optimize:
+            raise UsageError("a node does not run under `python -O`: its checks are assertions")
+        if self._thread is not None:
+            raise UsageError("this node is started already")
+        application = asyncio.get_running_loop()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="raftoral-node", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._engine = await self._call(self._started(application))
+        except BaseException:
+            await self._end_thread()
+            raise
+        return self
+
+    async def _started(self, application: asyncio.AbstractEventLoop) -> Engine:
+        engine = Engine(self.config, self.registry, application)
+        await engine.start()
+        return engine
+
+    async def stop(self) -> None:
+        """Stop the node. Runs go on elsewhere, or here after the next start."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await self._call(engine.stop())
+        await self._end_thread()
+
+    async def _end_thread(self) -> None:
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join)
+        loop.close()
+
+    async def failed(self) -> BaseException:
+        """Return, once it happens, the failure (of the disk) that the node cannot go on after."""
+
+        async def wait(engine: Engine) -> BaseException:
+            return await asyncio.shield(engine.failed)
+
+        return await self._ask(wait)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    @property
+    def id(self) -> int:
+        """This node's number in the cluster."""
+        return self._running().node
+
+    # -------------------------------------------------------------- definitions
+    async def deploy(
+        self, what: str | Path | Workflow[Any, Any], *, path: str = "<text>"
+    ) -> list[DefinitionView]:
+        """Deploy a `.rwf` file (a `Path`), a `.rwf` text, or a Python workflow of the registry.
+
+        ``path`` is what diagnostics call a text. Returns one view a workflow; `DefinitionRefused` with every diagnostic if it is broken, or if
+        the version is deployed with another meaning.
+        """
+        if isinstance(what, Workflow):
+            if self.registry.workflows.get((what.name, what.version)) is not what:
+                self.registry.add_workflow(what)
+            return [await self._ask(lambda engine: engine.requests.deploy_python(what))]
+        path, text = (str(what), _read(what)) if isinstance(what, Path) else (path, what)
+        return await self._ask(lambda engine: engine.requests.deploy_text(path, text))
+
+    async def definitions(self) -> list[DefinitionView]:
+        """Return every deployed version."""
+
+        async def look(engine: Engine) -> list[DefinitionView]:
+            return engine.requests.definitions()
+
+        return await self._ask(look)
+
+    # -------------------------------------------------------------- runs
+    async def start_run(
+        self,
+        workflow: str | Workflow[Any, Any],
+        input: Any = None,
+        *,
+        id: str | None = None,
+        version: int | None = None,
+    ) -> Run[Any]:
+        """Start a run on ``input`` (a map by name, or a list by position); return its handle.
+
+        An ``id`` that a run of the same workflow and input has joins that run; with another
+        workflow or input it is a `RunConflict`. Without one the run gets an id.
+        """
+        name, version, kind = _target(workflow, version)
+        given = {} if input is None else input
+        run_id = await self._ask(
+            lambda engine: engine.requests.start(name, given, run_id=id, version=version)
+        )
+        return Run(self, run_id, kind)
+
+    @overload
+    async def run(
+        self,
+        workflow: Workflow[Any, R],
+        *args: Any,
+        id: str | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        workflow: str,
+        *args: Any,
+        id: str | None = None,
+        version: int | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Any: ...
+    async def run(
+        self,
+        workflow: str | Workflow[Any, Any],
+        *args: Any,
+        id: str | None = None,
+        version: int | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Start a run (or join it, see `start_run`) and return its result; see `Run.result`."""
+        run = await self.start_run(workflow, as_input(args, kwargs), id=id, version=version)
+        return await run.result(timeout)
+
+    async def show(self, id: str) -> RunView:
+        """Return a run as it stands; `UnknownRun` if there is none."""
+        return await self._ask(lambda engine: engine.requests.show(id))
+
+    async def wait(self, id: str, timeout: float | None = None) -> RunView:
+        """Return a run once it has ended, or as it stands after ``timeout`` seconds."""
+        return await self._ask(lambda engine: engine.requests.wait(id, timeout))
+
+    async def signal(
+        self, run_id: str, signal: str, payload: Any = None, *, id: str | None = None
+    ) -> None:
+        """Put a signal into a run's mailbox; sent again with the same ``id`` it is one signal."""
+        await self._ask(lambda engine: engine.requests.signal(run_id, signal, payload, id))
+
+    async def history(self, id: str, *, local: bool = False) -> HistoryView:
+        """Return a run's settled steps; ``local`` reads what this very node has stored."""
+        return await self._ask(lambda engine: engine.requests.history(id, local=local))
+
+    # -------------------------------------------------------------- the cluster
+    async def nodes(self) -> list[NodeView]:
+        """Return the nodes of the cluster as this one sees them."""
+
+        async def look(engine: Engine) -> list[NodeView]:
+            return node_views(engine)
+
+        return await self._ask(look)
+
+    async def status(self) -> ClusterView:
+        """Return the cluster as this node sees it."""
+
+        async def look(engine: Engine) -> ClusterView:
+            return cluster_view(engine)
+
+        return await self._ask(look)
+
+    # -------------------------------------------------------------- into the node's thread
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise NodeStopped("this node is not running; use it inside `async with Node(...)`")
+        return self._engine
+
+    async def _ask(self, work: Callable[[Engine], Coroutine[Any, Any, T]]) -> T:
+        return await self._call(work(self._running()))
+
+    async def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            work.close()
+            raise NodeStopped("this node is not running")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    # Last, because its name hides the type `list` from annotations behind it.
+    async def list(
+        self,
+        status: Status | None = None,
+        name: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[RunView]:
+        """Return runs, the one started last first; ``after`` is the last id of the page before."""
+        return await self._ask(lambda engine: engine.requests.listing(status, name, limit, after))
+
+
+def _target(workflow: str | Workflow[Any, Any], version: int | None) -> tuple[str, int | None, Any]:
+    if isinstance(workflow, str):
+        return workflow, version, Any
+    flow = result_type(workflow.function)
+    arguments = getattr(flow, "__args__", ())
+    return workflow.name, workflow.version, arguments[-1] if arguments else Any
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8 text") from None
