@@ -1,0 +1,654 @@
+"""Three real cores on memory disks and a memory network: what callers and disks can rely on."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raftoral.errors import (
+    LimitExceeded,
+    NodeStopped,
+    NotLeader,
+    PeerError,
+    ProposalDropped,
+    ProposalUnknown,
+    StorageFailed,
+    Unavailable,
+    UsageError,
+)
+from raftoral.ids import GroupId, Index, NodeId, Term
+from raftoral.raft.messages import ConfChange, ConfOp, ConfState, EntryKind, SnapshotMeta
+from raftoral.transport.frame import Frame, Kind, frame_of
+from tests.groups.toy import G1, G2, QUICK, WALL, Toy, ToyCluster, run, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+# ------------------------------------------------------------------ proposals
+def test_any_member_proposes() -> None:
+    """A command proposed by leader or follower is applied on all, and answered by the machine."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        for number, node in enumerate((leader, one, two), start=1):
+            kind, _index, at, count = await node.host.propose(G1, b"c%d" % number, 5)
+            assert (kind, count) == ("ok", number)
+            assert at >= WALL
+        await until(lambda: all(len(node.events) == 3 for node in cluster.nodes.values()))
+        for node in cluster.nodes.values():
+            assert node.commands() == [b"c1", b"c2", b"c3"]
+            assert [event.command for event in node.events] == node.commands()
+
+    run(test)
+
+
+def test_a_node_outside_the_group_proposes() -> None:
+    """Who has no member here gets the machine's answer from the leader, whomever it asks first."""
+
+    async def test(cluster: ToyCluster) -> None:
+        await cluster.three()
+        outside = cluster.node(4)
+        answers = await asyncio.gather(
+            *(outside.host.propose(G1, b"c%d" % n, 5) for n in range(50))
+        )
+        assert sorted(answer[3] for answer in answers) == list(range(1, 51))
+        assert (await outside.host.propose(G1, b"last", 5))[3] == 51
+
+    run(test)
+
+
+def test_many_at_once_share_syncs() -> None:
+    """A thousand concurrent proposals take few syncs and keep one order everywhere."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        before = leader.flushes.count(True)
+        answers = await asyncio.gather(
+            *(node.host.propose(G1, b"%d" % n, 10) for n in range(500) for node in (leader, one))
+        )
+        assert len({answer[1] for answer in answers}) == 1_000
+        assert leader.flushes.count(True) - before < 20
+        await until(lambda: all(len(n.commands()) == 1_000 for n in cluster.nodes.values()))
+        assert leader.commands() == one.commands()
+
+    run(test)
+
+
+def test_two_groups_share_one_sync() -> None:
+    """One drain of two groups is one flush, and the groups do not mix."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three(G1, G2)
+        leader.host.transfer_leadership(G1, leader.id)
+        await until(lambda: leader.host.groups[G2].leader != 0)
+        leader.host.transfer_leadership(G2, leader.id)
+        await until(lambda: leader.host.groups[G2].reigns)
+        await asyncio.sleep(0.02)
+        for node in (leader, one, two):
+            node.flushes.clear()
+        await asyncio.gather(leader.host.propose(G1, b"a", 5), leader.host.propose(G2, b"b", 5))
+        for node in (leader, one, two):
+            assert node.flushes.count(True) == 1
+        assert (leader.commands(G1), leader.commands(G2)) == ([b"a"], [b"b"])
+
+    run(test)
+
+
+def test_without_a_leader_a_proposal_is_refused_in_time() -> None:
+    """With no quorum nothing is appended, and the caller learns that repeating is safe."""
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        node.add(G1)
+        with pytest.raises(NotLeader):
+            await node.host.propose(G1, b"c", 0.05)
+        with pytest.raises(NotLeader):
+            await node.host.propose(GroupId(9), b"c", 0.05)
+
+    run(test)
+
+
+def test_a_cut_off_leader_does_not_know() -> None:
+    """What only a minority has got may or may not commit; here it does not."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        cluster.network.cut(leader.id, one.id)
+        cluster.network.cut(leader.id, two.id)
+        with pytest.raises(ProposalUnknown):
+            await leader.host.propose(G1, b"lost", 0.02)
+        await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
+        await one.host.propose(G1, b"kept", 5)
+        cluster.network.heal()
+        await until(lambda: leader.commands() == [b"kept"])
+
+    run(test)
+
+
+def test_an_entry_replaced_by_another_leader_is_dropped() -> None:
+    """Who waits for an index that another term takes learns that repeating is safe."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        group = leader.host.groups[G1]
+        cluster.network.cut(leader.id, one.id)
+        cluster.network.cut(leader.id, two.id)
+        outcome = leader.host._submit(G1, EntryKind.NORMAL, b"lost", leader.clock.monotonic() + 9)
+        await until(lambda: len(group.waiters) == 1)
+        await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
+        await one.host.propose(G1, b"kept", 5)
+        cluster.network.heal()
+        with pytest.raises(ProposalDropped):
+            await outcome
+        # Through the front door the same is simply done again.
+        assert (await leader.host.propose(G1, b"again", 5))[3] == 2
+
+    run(test)
+
+
+def test_losing_the_leader_loses_no_answer() -> None:
+    """While the leader dies, every caller elsewhere gets an answer or an honest error in time."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        calls = [asyncio.ensure_future(one.host.propose(G1, b"%d" % n, 5)) for n in range(200)]
+        await asyncio.sleep(0)
+        await leader.kill()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        done = {answer[1] for answer in answers if isinstance(answer, list)}
+        assert all(isinstance(answer, list | ProposalUnknown) for answer in answers)
+        assert (await one.host.propose(G1, b"after", 5))[0] == "ok"
+        commands = one.commands()
+        assert len(done) <= len(commands) - 1
+        assert len(commands) == len(set(commands))
+
+    run(test)
+
+
+def test_a_lost_answer_is_unknown_at_once() -> None:
+    """When the peer that a proposal was sent to is lost, the caller learns it without waiting."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        cluster.network.loses = lambda _sender, _to, frame: frame.kind is Kind.PROPOSED
+        started = one.clock.monotonic()
+        call = asyncio.ensure_future(one.host.propose(G1, b"c", 60))
+        await until(lambda: leader.commands() == [b"c"])
+        cluster.network.cut(leader.id, one.id)
+        with pytest.raises(ProposalUnknown, match="lost before it answered"):
+            await call
+        assert one.clock.monotonic() - started < 5
+
+    run(test)
+
+
+def test_a_lost_answer_runs_into_the_time_limit() -> None:
+    """When an answer is lost on a living connection, the time limit speaks: unknown."""
+
+    async def test(cluster: ToyCluster) -> None:
+        _leader, one, _two = await cluster.three()
+        outside = cluster.node(4)
+        cluster.network.loses = lambda _sender, _to, frame: (
+            frame.kind
+            in (
+                Kind.PROPOSED,
+                Kind.APPLIED,
+            )
+        )
+        for node in (one, outside):
+            with pytest.raises(ProposalUnknown):
+                await node.host.propose(G1, b"c", 0.05)
+
+    run(test)
+
+
+def test_too_large_commands_are_refused() -> None:
+    """A command above the bound is the caller's mistake; one at the bound is replicated."""
+
+    async def test(cluster: ToyCluster) -> None:
+        _leader, one, _two = await cluster.three()
+        with pytest.raises(LimitExceeded):
+            await one.host.propose(G1, b"x" * (512 * 1024 + 1), 1)
+        await one.host.propose(G1, b"x" * 512 * 1024, 5)
+        await until(lambda: all(len(n.commands()) == 1 for n in cluster.nodes.values()))
+
+    run(test)
+
+
+def test_stopping_answers_everyone() -> None:
+    """Whoever waits on a node that stops is told so, and later callers too."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        cluster.network.cut(leader.id, one.id)
+        cluster.network.cut(leader.id, two.id)
+        calls = [
+            asyncio.ensure_future(leader.host.propose(G1, b"c", 60)),
+            asyncio.ensure_future(leader.host.read_barrier(G1, 60)),
+            asyncio.ensure_future(leader.host.propose(G2, b"c", 60)),
+        ]
+        await asyncio.sleep(0.01)
+        leader.host.stop()
+        for call in calls:
+            with pytest.raises(NodeStopped):
+                await call
+        with pytest.raises(NodeStopped):
+            await leader.host.propose(G1, b"c", 1)
+
+    run(test)
+
+
+# ------------------------------------------------------------------ restart and snapshots
+def test_a_restarted_node_goes_on_from_its_disk() -> None:
+    """After a crash the node applies its log again from where its machine stood."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        for n in range(20):
+            await leader.host.propose(G1, b"%d" % n, 5)
+        await one.kill()
+        await two.host.propose(G1, b"meanwhile", 5)
+        one.start()
+        one.add(G1)
+        await until(lambda: one.commands() == leader.commands())
+        assert len(one.commands()) == 21
+        assert one.snapshots == []
+
+    run(test)
+
+
+def test_a_whole_cluster_restarts() -> None:
+    """After all nodes crashed at once, every answered command is still there."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, *_ = await cluster.three()
+        for n in range(20):
+            await leader.host.propose(G1, b"%d" % n, 5)
+        for node in cluster.nodes.values():
+            await node.kill()
+        for node in cluster.nodes.values():
+            node.start()
+            node.add(G1)
+        leader, *_ = await cluster.roles()
+        assert (await leader.host.propose(G1, b"more", 5))[3] == 21
+
+    run(test)
+
+
+COMPACTING = dataclasses.replace(QUICK, log_entries_max=20, log_entries_margin=5)
+
+
+def test_a_node_far_behind_gets_a_snapshot() -> None:
+    """A restarted node whose entries are compacted gets the state in chunks, then the log."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        await one.kill()
+        for n in range(60):
+            await leader.host.propose(G1, b"%d" % n + b"x" * 20_000, 5)
+        await until(lambda: leader.host.view(G1).first > 30)
+        one.start()
+        one.add(G1)
+        await until(lambda: one.commands() == leader.commands())
+        assert len(one.snapshots) == 1
+        await one.kill()
+        one.start()
+        one.add(G1)
+        assert one.commands()[:50] == leader.commands()[:50]
+        await two.host.propose(G1, b"after", 5)
+        await until(lambda: one.commands() == leader.commands())
+        assert len(one.snapshots) == 1
+
+    run(test, COMPACTING)
+
+
+def test_a_snapshot_whose_chunk_is_lost_is_sent_again() -> None:
+    """A transfer that breaks off is given up, and the next one brings the state."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        await one.kill()
+        for n in range(60):
+            await leader.host.propose(G1, b"%d" % n + b"x" * 20_000, 5)
+        await until(lambda: leader.host.view(G1).first > 30)
+        lost: list[int] = []
+
+        def loses(_sender: NodeId, to: NodeId, frame: Frame) -> bool:
+            if frame.kind is Kind.SNAPSHOT and frame.body[1] == 2 and len(lost) < 2:
+                lost.append(to)
+                return True
+            return False
+
+        cluster.network.loses = loses
+        one.start()
+        one.add(G1)
+        await until(lambda: one.commands() == leader.commands())
+        assert lost == [one.id, one.id]
+
+    run(test, COMPACTING)
+
+
+def test_a_new_member_gets_a_snapshot() -> None:
+    """A node that is added as learner, then as voter, gets state and membership by snapshot."""
+
+    async def test(cluster: ToyCluster) -> None:
+        _leader, one, _two = await cluster.three()
+        await one.host.propose(G1, b"before", 5)
+        newcomer = cluster.node(4)
+        newcomer.host.add_group(G1, Toy())
+        for operation in (ConfOp.ADD_LEARNER, ConfOp.ADD_VOTER):
+            change = ConfChange(((operation, newcomer.id),))
+            assert await one.host.propose_conf_change(G1, change, 5) == ["ok"]
+        await until(lambda: newcomer.commands() == [b"before"])
+        await until(lambda: newcomer.host.view(G1).conf.voters == (1, 2, 3, 4))
+        assert len(newcomer.snapshots) == 1
+        assert (await newcomer.host.propose(G1, b"own", 5))[3] == 2
+        await newcomer.kill()
+        newcomer.start()
+        newcomer.host.add_group(G1, Toy())
+        assert newcomer.host.view(G1).conf.voters == (1, 2, 3, 4)
+
+    run(test)
+
+
+def test_a_removed_leader_hands_over() -> None:
+    """A leader that is removed steps down, and the others go on."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        change = ConfChange(((ConfOp.REMOVE, leader.id),))
+        assert await one.host.propose_conf_change(G1, change, 5) == ["ok"]
+        assert (await one.host.propose(G1, b"after", 5))[3] == 1
+        assert one.host.view(G1).conf.voters == tuple(
+            node for node in (1, 2, 3) if node != leader.id
+        )
+
+    run(test)
+
+
+def test_an_impossible_change_is_the_callers_mistake() -> None:
+    """A change that would leave no voter is refused with a usage error, also when forwarded."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        change = ConfChange(tuple((ConfOp.REMOVE, NodeId(node)) for node in (1, 2, 3)))
+        for node in (leader, one):
+            with pytest.raises(UsageError):
+                await node.host.propose_conf_change(G1, change, 5)
+
+    run(test)
+
+
+def test_groups_begin_behind_index_one() -> None:
+    """A group that began at index 0 could not bring its membership to a newcomer."""
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        conf = ConfState(voters=(NodeId(1),))
+        with pytest.raises(UsageError, match="index 1"):
+            node.host.add_group(G1, Toy(), bootstrap=SnapshotMeta(Index(0), Term(0), conf))
+        node.add(G1, voters=(1,))
+        with pytest.raises(UsageError, match="already"):
+            node.add(G1)
+        assert (await node.host.propose(G1, b"alone", 5))[3] == 1
+        node.host.remove_group(G1, forget=True)
+        assert node.host.groups == {}
+        assert node.store.groups() == []
+
+    run(test)
+
+
+# ------------------------------------------------------------------ disk
+def test_nothing_is_vouched_for_before_it_is_synced() -> None:
+    """Whenever votes or acknowledgements leave a node, its whole log has been synced."""
+
+    async def test(cluster: ToyCluster) -> None:
+        vouched = 0
+
+        def watch(sender: NodeId, _to: NodeId, frame: Frame) -> bool:
+            nonlocal vouched
+            node = cluster.nodes[sender]
+            if frame.kind is Kind.RAFT and sends_after_sync(frame):
+                vouched += 1
+                store = node.host.groups[G1].store
+                assert store._unwritten == store.last_index() + 1
+                assert node.flushes[-1]
+            return False
+
+        cluster.network.loses = watch
+        leader, *_ = await cluster.three()
+        await asyncio.gather(*(leader.host.propose(G1, b"%d" % n, 5) for n in range(100)))
+        assert vouched > 4
+
+    run(test)
+
+
+def sends_after_sync(frame: Frame) -> bool:
+    """Return whether a RAFT frame holds an acknowledgement or a vote."""
+    from raftoral.codec import unpack_record
+    from raftoral.raft.messages import MessageType
+
+    kinds = {unpack_record(data)[0] for data in frame.body[1::2]}
+    return bool(kinds & {MessageType.APPEND_RESPONSE, MessageType.VOTE_RESPONSE})
+
+
+def test_a_failed_disk_stops_the_node() -> None:
+    """After a failed sync the node answers nobody with success and takes part no more."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        leader.disk.fail("no space left")
+        with pytest.raises((NodeStopped, ProposalUnknown)):
+            await leader.host.propose(G1, b"c", 5)
+        assert [type(failure) for failure in leader.failures] == [StorageFailed]
+        cluster.network.cut(leader.id, one.id)
+        assert (await one.host.propose(G1, b"d", 5))[0] == "ok"
+
+    run(test)
+
+
+def test_a_broken_machine_stops_the_node() -> None:
+    """An exception out of `apply` is a broken invariant and stops the node, not the loop."""
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        node.add(G1, voters=(1,))
+        with pytest.raises(NodeStopped):
+            await node.host.propose(G1, b"bug", 5)
+        assert len(node.failures) == 1
+
+    run(test)
+
+
+def test_a_slow_disk_does_not_lead() -> None:
+    """A leader whose sync takes longer than half an election timeout hands over."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        flush = leader.store.flush
+
+        def slow(*, sync: bool) -> None:
+            flush(sync=sync)
+            leader.store.sync_seconds = 0.04
+
+        leader.store.flush = slow  # type: ignore[method-assign]  # pretends to be slow
+        await one.host.propose(G1, b"c", 5)
+        await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
+        assert leader.host.slow_syncs > 0
+        assert leader.leadership[-1] == (G1, False)
+
+    run(test)
+
+
+# ------------------------------------------------------------------ reads, leadership, time
+def test_a_read_sees_all_that_was_answered() -> None:
+    """After a barrier on any member its machine holds every command answered before."""
+
+    async def test(cluster: ToyCluster) -> None:
+        nodes = await cluster.three()
+        for n in range(30):
+            writer, reader = nodes[n % 3], nodes[(n + 1) % 3]
+            await writer.host.propose(G1, b"%d" % n, 5)
+            await asyncio.gather(*(reader.host.read_barrier(G1, 5) for _ in range(3)))
+            assert len(reader.commands()) == n + 1
+
+    run(test)
+
+
+def test_a_cut_off_leader_serves_no_reads() -> None:
+    """A leader without a quorum lets no read through, nor does a node without the group."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        cluster.network.cut(leader.id, one.id)
+        cluster.network.cut(leader.id, two.id)
+        with pytest.raises(Unavailable):
+            await leader.host.read_barrier(G1, 0.2)
+        with pytest.raises(Unavailable, match="not on this node"):
+            await leader.host.read_barrier(G2, 0.2)
+
+    run(test)
+
+
+def test_leadership_is_told_once_everything_is_applied() -> None:
+    """A new leader is told that it leads when its machine has all that was answered before."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        seen: list[int] = []
+
+        def told(_gid: GroupId, leads: bool) -> None:
+            if leads:
+                seen.append(len(one.commands()))
+
+        one.host.on_leadership = told
+        await asyncio.gather(*(leader.host.propose(G1, b"%d" % n, 5) for n in range(50)))
+        leader.host.transfer_leadership(G1, one.id)
+        await until(lambda: seen == [50])
+        assert leader.leadership == [(G1, True), (G1, False)]
+        view = one.host.view(G1)
+        assert (view.is_leader, view.leader, set(view.match)) == (True, one.id, {1, 2, 3})
+
+    run(test)
+
+
+def test_stamps_never_go_back() -> None:
+    """Stamps grow over changes of leaders whose wall clocks differ by seconds."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        leader.clock.ahead_ms, two.clock.ahead_ms = 4_000, -4_000
+        await asyncio.sleep(0.05)
+        stamps = []
+        for target in (one, two, leader, one):
+            target.host.transfer_leadership(G1, target.id)
+            await until(lambda: target.host.groups[G1].reigns)  # noqa: B023  # awaited at once
+            for node in (leader, one, two):
+                stamps.append((await node.host.propose(G1, b"c", 5))[2])
+            assert abs(target.host.stamp_now(G1) - stamps[-1]) < 1_000
+        assert stamps == sorted(stamps)
+        assert stamps[-1] - WALL < 3_600_000 + one.clock.wall() - WALL
+
+    run(test)
+
+
+def test_a_node_with_a_wrong_clock_does_not_lead() -> None:
+    """A node whose clock is far off the others' hands over and stands for no election."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        leader.clock.ahead_ms = 60_000
+        await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
+        assert leader.host.clock_is_off
+        assert not leader.host.groups[G1].raw.may_lead
+        assert not one.host.clock_is_off
+        assert abs(one.host.clock_offsets()[leader.id] - 60_000) < 1_000
+        leader.clock.ahead_ms = 0
+        await until(lambda: leader.host.groups[G1].raw.may_lead)
+
+    run(test)
+
+
+def test_silent_peers_are_hung_up_on() -> None:
+    """A peer that is connected and says nothing is hung up on and dialled again."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        assert leader.host.heard(one.id) < 1
+        assert leader.host.heard(NodeId(9)) == float("inf")
+        cluster.network.loses = lambda sender, _to, _frame: sender == one.id
+        await until(lambda: one.id not in leader.transport.connected())
+        cluster.network.loses = lambda _sender, _to, _frame: False
+        cluster.network.heal()
+        assert (await one.host.propose(G1, b"c", 5))[0] == "ok"
+
+    run(test, dataclasses.replace(QUICK, silence_max_ms=100))
+
+
+def test_messages_for_groups_elsewhere_are_counted() -> None:
+    """A message for a group that is not here is dropped and counted."""
+
+    async def test(cluster: ToyCluster) -> None:
+        await cluster.three()
+        for number in (1, 2):
+            cluster.nodes[number].add(G2)
+        await until(lambda: cluster.nodes[3].host.router.unknown_groups[G2] > 0)
+
+    run(test)
+
+
+# ------------------------------------------------------------------ hostile peers
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Frame(Kind.RAFT, GroupId(0), [1, b"\xc1"]),
+        Frame(Kind.RAFT, GroupId(0), [1, 2]),
+        Frame(Kind.RAFT, GroupId(0), ["1", b""]),
+        Frame(Kind.PROPOSE, G1, [0, 0, 1, ["text"]]),
+        Frame(Kind.PROPOSE, G1, [7, 0, 1, []]),
+        Frame(Kind.PROPOSE, G1, []),
+        Frame(Kind.PROPOSED, G1, [1, 99, 0, 1, 1, "", 0, ""]),
+        Frame(Kind.PROPOSED, G1, [1, -1, 0, 1, 1, "", 0, ""]),
+        frame_of(Kind.APPLIED, 1),
+        frame_of(Kind.APPLIED, 1, "text"),
+        frame_of(Kind.BEAT, "now"),
+        frame_of(Kind.REFUSED, "no"),
+        Frame(Kind.SNAPSHOT, G1, [1, 0, 0, b"\x90"]),
+        Frame(Kind.SNAPSHOT, G1, [1, 0, 0]),
+        frame_of(Kind.SNAPSHOT_ACK, 1, 2, None),
+    ],
+)
+def test_hostile_frames_are_the_peers_fault(frame: Frame) -> None:
+    """A malformed frame costs the peer its connection and leaves the node at work."""
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        node.add(G1, voters=(1,))
+        await until(lambda: node.host.groups[G1].reigns)
+        with pytest.raises(PeerError):
+            node.host.deliver(NodeId(2), frame)
+        assert (await node.host.propose(G1, b"c", 5))[0] == "ok"
+
+    run(test)
+
+
+@pytest.mark.parametrize("claim", [lambda m: m._replace(from_=3), lambda m: m._replace(to=3)])
+def test_messages_in_others_names_are_refused(claim: Callable[..., object]) -> None:
+    """A message whose sender or receiver is not that of the connection reaches no core."""
+    from raftoral.codec import pack_record
+    from raftoral.raft.messages import Message, MessageType, to_wire
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        group = node.add(G1)
+        message = claim(Message(MessageType.HEARTBEAT, NodeId(1), NodeId(2), Term(9)))
+        data = pack_record(to_wire(message))  # type: ignore[arg-type]  # a message again
+        with pytest.raises(PeerError, match="sent a message from"):
+            node.host.deliver(NodeId(2), Frame(Kind.RAFT, GroupId(0), [1, data]))
+        assert group.raw.term == 1
+
+    run(test)
