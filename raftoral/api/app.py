@@ -57,7 +57,7 @@ class Endpoint:
 # ------------------------------------------------------------------ definitions
 async def _deploy(node: Backend, request: Request) -> object:
     body = await bodies.read_body(request, bodies.DeployRequest)
-    return bodies.Definitions(list(await node.deploy(body.source)))
+    return bodies.Definitions(list(await node.deploy(body.source, path=body.path)))
 
 
 async def _definitions(node: Backend, _request: Request) -> object:

@@ -29,8 +29,8 @@ class Started(Protocol):
 class Backend(Protocol):
     """The coroutines of `raftoral.runtime.node.Node` that the HTTP paths call."""
 
-    def deploy(self, source: str, /) -> Awaitable[Sequence[DefinitionView]]:
-        """Deploy every workflow of a `.rwf` text."""
+    def deploy(self, what: str, *, path: str = ...) -> Awaitable[Sequence[DefinitionView]]:
+        """Deploy every workflow of a `.rwf` text, which diagnostics call ``path``."""
         ...
 
     def definitions(self) -> Awaitable[Sequence[DefinitionView]]:

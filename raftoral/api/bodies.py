@@ -23,7 +23,7 @@ class DeployRequest:
     """A `.rwf` text; ``path`` is what diagnostics call it."""
 
     source: str
-    path: str | None = None
+    path: str = "<text>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,8 @@ async def _serve(settings: Settings) -> None:
         )
         async with node, serve(node, host, port, sock=sock) as url:
             print(await _announcement(node, settings, url), flush=True)
-            await asyncio.Event().wait()
+            # Until a signal cancels this, or the disk fails under the node.
+            raise await node.failed()
 
 
 async def _announcement(node: Node, settings: Settings, url: str) -> str:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import TracebackType
+
+    from rich.console import RenderableType
+    from rich.live import Live
+
+    from raftoral.cli.demo_cluster import NodeProcess
+    from raftoral.runtime.views import RunView
 
 
 def json(value: object) -> None:
@@ -64,3 +73,87 @@ def facts(lines: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
         print(f"{name.ljust(width)}  {value.replace(chr(10), chr(10) + ' ' * (width + 2))}")
+
+
+# ------------------------------------------------------------------ the demo
+class DemoScreen:
+    """The demo as it goes on: a live picture on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, runs: int) -> None:
+        self._runs = runs
+        self._live: Live | None = None
+        self._last = time.monotonic()
+
+    def __enter__(self) -> DemoScreen:
+        """Begin the picture."""
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self._live = Live(refresh_per_second=10, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the terminal as it was."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, line: str) -> None:
+        """Print one line that stays."""
+        if self._live is not None:
+            self._live.console.print(f"demo: {line}", markup=False, highlight=False)
+        else:
+            print(f"demo: {line}", flush=True)
+
+    def show(self, nodes: Sequence[NodeProcess], runs: Sequence[RunView]) -> None:
+        """Show where the runs stand."""
+        if self._live is not None:
+            self._live.update(_picture(nodes, runs, self._runs))
+        elif time.monotonic() - self._last >= 1:
+            self._last = time.monotonic()
+            ended = sum(run.ended for run in runs)
+            events = sum(run.events for run in runs)
+            self.say(f"{len(runs)} runs, {ended} ended, {events} events settled")
+
+    def summary(self, lines: Sequence[tuple[str, str]]) -> None:
+        """End the picture and print what was found."""
+        self._close()
+        table(("demo", "found"), lines)
+
+
+def _picture(nodes: Sequence[NodeProcess], runs: Sequence[RunView], count: int) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    live = Counter(run.owner for run in runs if not run.ended)
+    ended = Counter(run.owner for run in runs if run.ended)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("node", "process", "state", "owns", "ended there", ""):
+        shown.add_column(name, justify="right" if name in ("owns", "ended there") else "left")
+    for node in nodes:
+        state = Text("killed", "bold red") if node.killed else Text("up", "green")
+        owned = live[node.number]
+        shown.add_row(
+            node.name,
+            str(node.pid),
+            state,
+            str(owned),
+            str(ended[node.number]),
+            ProgressBar(total=max(1, sum(live.values())), completed=owned, width=24),
+        )
+    done = sum(ended.values())
+    events = sum(run.events for run in runs)
+    line = Text(f"{done} of {count} runs ended, {len(runs)} started, {events} events settled")
+    return Group(shown, ProgressBar(total=count, completed=done, width=60), line)

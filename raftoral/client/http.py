@@ -79,7 +79,7 @@ class Client:
         self._http.close()
 
     # -------------------------------------------------------------- definitions
-    def deploy(self, source: str, path: str | None = None) -> list[DefinitionView]:
+    def deploy(self, source: str, path: str = "<text>") -> list[DefinitionView]:
         """Deploy every workflow of a `.rwf` text; ``path`` is what diagnostics call it."""
         answer = self._post("/v1/definitions", {"source": source, "path": path})
         return _views(answer, "definitions", DefinitionView)

@@ -48,15 +48,15 @@ class FakeNode:
         if self.failing is not None:
             raise self.failing
 
-    async def deploy(self, source: str, /) -> list[DefinitionView]:
+    async def deploy(self, what: str, *, path: str = "<text>") -> list[DefinitionView]:
         """Refuse a text that says ``broken``."""
         self._check()
-        if "broken" in source:
+        if "broken" in what:
             raise DefinitionRefused(
-                "error[RWF0101]: something else belongs here\n  --> order.rwf:1:1"
+                f"error[RWF0101]: something else belongs here\n  --> {path}:1:1"
             )
-        new = source not in self.texts
-        self.texts.append(source)
+        new = what not in self.texts
+        self.texts.append(what)
         return [DefinitionView("order", 1, "rwf", "ab" * 32, new)]
 
     async def definitions(self) -> list[DefinitionView]:
