@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from raftoral.raft.reads import ReadState
 
 
+NOTHING = SnapshotMeta(Index(0), Term(0), ConfState())
+
+
 class MemoryLog:
     """A stored log as a list; `entries_[0]` stands behind `base`."""
 
@@ -157,9 +160,13 @@ class Network:
             self.add(node, conf)
 
     def add(self, node: int, conf: ConfState = ConfState(), **options: Any) -> Member:  # noqa: B008
-        """Start an empty member that believes in ``conf``."""
-        log = MemoryLog(SnapshotMeta(Index(0), Term(0), conf))
-        return self.start(NodeId(node), log, Index(0), **options)
+        """Start a member that begins with ``conf``, or a newcomer that knows nothing.
+
+        The first members' log begins behind entry 1, so that a newcomer, who lacks ``conf``, gets a
+        snapshot with it.
+        """
+        base = SnapshotMeta(Index(1), Term(1), conf) if conf.voters else NOTHING
+        return self.start(NodeId(node), MemoryLog(base), base.index, **options)
 
     def start(self, node: NodeId, log: MemoryLog, applied: Index, **options: Any) -> Member:
         """Start a member over ``log``, as after a crash."""
