@@ -6,9 +6,12 @@ does not hold it says what, and exits with 1. Leaves no process and no folder be
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import shutil
 import signal
 import tempfile
+import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -36,13 +39,14 @@ STARTS_SPREAD_SECONDS: Final = 4.0
 """Over how long the runs are started, so that they stand at different steps when one node dies."""
 
 PATIENCE_SECONDS: Final = 60.0
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 TICK_SECONDS: Final = 0.05
 
 
 def run_demo(runs: int, *, keep: bool = False) -> int:
     """Run the demo; return 0 if everything that it checks holds, else 1."""
     folder = Path(tempfile.mkdtemp(prefix="raftoral-demo-"))
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    previous = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     try:
         return _Demo(runs, folder).run()
     except RaftoralError as error:
@@ -52,7 +56,8 @@ def run_demo(runs: int, *, keep: bool = False) -> int:
         print("demo: stopped")
         return 130
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         if keep:
             print(f"demo: the folder of the cluster is {folder}")
         else:
@@ -60,6 +65,9 @@ def run_demo(runs: int, *, keep: bool = False) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Once: a second signal must not cut the cleaning up short, or nodes would be left behind.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -71,6 +79,7 @@ class _Demo:
     folder: Path
     started: set[str] = field(default_factory=set)
     elsewhere: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> int:
         """Walk through the demo and return its exit code."""
@@ -90,7 +99,10 @@ class _Demo:
         attempts = _attempts(journal)
         screen.summary(
             [
-                ("runs", f"{self.count} started on three nodes, {self.elsewhere} on another try"),
+                (
+                    "runs",
+                    f"{self.count}, started through three nodes ({self.elsewhere} moved to another node)",
+                ),
                 ("shown before the kill", f"{before} results, all of them kept"),
                 ("settled", f"{verdict.settled} computes on every node"),
                 ("attempts", f"{attempts.total()} in the journal of the activities"),
@@ -121,7 +133,7 @@ class _Demo:
         self, nodes: Sequence[NodeProcess], watch: Watch, screen: DemoScreen
     ) -> tuple[Takeover, int]:
         """Start the runs, kill the owner of most, start it again, wait for every end."""
-        with ThreadPoolExecutor(len(nodes)) as starters:
+        with ThreadPoolExecutor(len(nodes)) as starters, _set_at_end(self.over):
             work = [starters.submit(self._start_share, nodes, n) for n in range(len(nodes))]
             self._until(nodes, watch, screen, lambda views: _half_way(views, self.count))
             victim, takeover, before = self._kill_an_owner(nodes, watch, screen)
@@ -149,19 +161,21 @@ class _Demo:
         for number in range(first, self.count, len(nodes)):
             begun = time.monotonic()
             self._start_one(nodes, first, number)
-            time.sleep(max(0.0, begun + pause - time.monotonic()))
+            if self.over.wait(max(0.0, begun + pause - time.monotonic())):
+                return
 
     def _start_one(self, nodes: Sequence[NodeProcess], first: int, number: int) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
         name, run_id, given = demo_orders.order(number)
-        for attempt in range(10_000):
+        for attempt in itertools.count():
             node = nodes[(first + attempt) % len(nodes)]
             try:
                 with Client(node.url, timeout=3, patience=0) as client:
                     client.start(name, given, id=run_id)
             except Unavailable as error:
                 _check(end, f"run {run_id} cannot be started: {error}")
-                time.sleep(TICK_SECONDS)
+                if self.over.wait(TICK_SECONDS):
+                    return
                 continue
             self.started.add(run_id)
             self.elsewhere += attempt > 0
@@ -239,6 +253,14 @@ class _Demo:
             f"{len(verdict.lost)} lost, {len(verdict.twice)} settled twice"
         )
         return 0 if verdict.holds else 1
+
+
+@contextlib.contextmanager
+def _set_at_end(event: threading.Event) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        event.set()
 
 
 # ------------------------------------------------------------------ looking

@@ -220,8 +220,8 @@ def history(
         print(f"{len(view.events)} events of run {view.run_id} written to {export}")
         return
     render.table(
-        ("#", "kind", "event"),
-        [(str(e["position"]), e["kind"], e["text"]) for e in body["events"]],
+        ("#", "event"),
+        [(str(e["position"]), e["text"]) for e in body["events"]],
     )
     print(
         f"{view.name} version {view.version}, {len(view.events)} events, copy of node {view.node}, "
