@@ -14,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from raftoral.errors import RaftoralError, Unavailable, UnknownDefinition
-from raftoral.ids import NOBODY, Millis, NodeId
+from raftoral.ids import NOBODY, Millis, NodeId, Position
 from raftoral.machines import execution, runs
 from raftoral.machines.commands import HandOver, Many
 from raftoral.machines.placement import home_of
@@ -171,8 +171,8 @@ class Executor:
         """Take what the group's machine has just applied, in order."""
         for event in events:
             match event:
-                case execution.Settled(run, _, settled):
-                    self._settled(run, settled)
+                case execution.Settled(run, base, settled):
+                    self._settled(run, base, settled)
                 case execution.RunStarted(run):
                     self._open(run)
                 case execution.OwnerChanged(run, lost):
@@ -185,12 +185,14 @@ class Executor:
                 case _:
                     assert_never(event)
 
-    def _settled(self, run: Run, events: list[bytes]) -> None:
+    def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
         live = self.live.get(run.id)
         if live is None:
             return
         live.run = run
-        if live.replay is not None:
+        # A replay that was built from the store may hold these events already: the store shows all
+        # that was applied, the events are told one by one.
+        if live.replay is not None and live.replay.position == base:
             self._feed(live, events)
             live.committed(events)
         if run.live:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from raftoral.transport.base import Handler
     from raftoral.values import Value
 
+CALL_BYTES_MAX: Final = 768 * 1024
+"""The largest request or answer: a command or a page of a history with room to spare."""
+
 SERVED_AT_ONCE_MAX: Final = 1_000
 """How many calls of peers may be in the making; the next ones are refused."""
 
@@ -79,7 +82,7 @@ class Rpc:
         self._last_id += 1
         request_id = self._last_id
         answer: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-        if not link.send(frame_of(Kind.REQUEST, request_id, method, pack(body))):
+        if not link.send(frame_of(Kind.REQUEST, request_id, method, pack(body, floats=True, bytes_max=CALL_BYTES_MAX))):
             raise Unavailable(f"node {link.peer} takes no more calls just now; try again")
         link.flush()
         self._asked[request_id] = (link, answer)
@@ -166,7 +169,7 @@ class Rpc:
 def _reply_frame(request_id: int, outcome: Value | RaftoralError) -> Frame:
     if isinstance(outcome, RaftoralError):
         return frame_of(Kind.REPLY, request_id, None, _error_record(outcome))
-    return frame_of(Kind.REPLY, request_id, pack(outcome), None)
+    return frame_of(Kind.REPLY, request_id, pack(outcome, floats=True, bytes_max=CALL_BYTES_MAX), None)
 
 
 # ------------------------------------------------------------------ errors across the wire
