@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from raftoral.groups.clock import Clock, PeerClocks
     from raftoral.groups.config import HostConfig
     from raftoral.groups.reads import Reads
+    from raftoral.kv import Reader
     from raftoral.machines.base import Event, Result, StateMachine
     from raftoral.raft.node import RawNode, Ready
     from raftoral.storage.base import GroupStore
@@ -82,6 +83,11 @@ class Group:
         self._bytes_since_compaction = 0
         self._outcomes: list[tuple[Waiting, Result | None]] = []
         self._events: list[Event] = []
+
+    @property
+    def state(self) -> Reader:
+        """What the machine has applied, to be read."""
+        return self.store.machine
 
     @property
     def leader(self) -> NodeId:

@@ -302,13 +302,14 @@ class Host:
 
     def drain(self) -> None:
         """Do all that the cores want done, a few rounds at most, the rest soon."""
+        self.router.begin_turn()
+        rounds = 0
         try:
-            for _ in range(ROUNDS_MAX):
-                if self._stopped is not None or not self._round():
-                    return
+            while self._stopped is None and rounds < ROUNDS_MAX and self._round():
+                rounds += 1
         except (StorageFailed, CorruptionError, AssertionError) as error:
             self._fail(error)
-        else:
+        if rounds == ROUNDS_MAX or self.router.has_waiting:
             self.schedule()
 
     def _round(self) -> bool:

@@ -1,9 +1,10 @@
 """Messages of the cores to frames, and frames back to messages.
 
-Owns how Raft messages travel: all of one drain to one peer share few frames. Never decides
-anything. The rules it keeps: a message that claims to come from somebody else than its connection
-does not reach a core; a message for a group that is not here is counted and dropped, since peers
-send again what matters.
+Owns how Raft messages travel: all of one drain to one peer share few frames, and an append that
+only tells a commit index waits for one turn of the loop, since the caller that it answers often
+has the next entries by then, which tell it too. Never decides anything. The rules it keeps: a
+message that claims to come from somebody else than its connection does not reach a core; a message
+for a group that is not here is counted and dropped, since peers send again what matters.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, PeerError
 from raftoral.ids import GroupId, NodeId
-from raftoral.raft.messages import Message, from_wire, to_wire
+from raftoral.raft.messages import Message, MessageType, from_wire, to_wire
 from raftoral.transport.frame import Frame, Kind, frame_of
 
 if TYPE_CHECKING:
@@ -33,28 +34,53 @@ class Router:
         self._node = node
         self._transport = transport
         self._out: dict[NodeId, list[Any]] = {}
+        self._waiting: dict[tuple[GroupId, NodeId], Message] = {}
+        self._due: dict[tuple[GroupId, NodeId], Message] = {}
         self.unknown_groups: Counter[GroupId] = Counter()
         """How many messages came for a group that is not here."""
 
     def post(self, group: GroupId, messages: Sequence[Message]) -> None:
-        """Queue messages of one group until `send`."""
-        out = self._out
+        """Queue messages of one group until `send`; an append without entries a turn longer."""
         for message in messages:
-            body = out.get(message.to)
-            if body is None:
-                body = out[message.to] = []
-            body += (group, pack_record(to_wire(message)))
+            if message.type is MessageType.APPEND:
+                key = group, message.to
+                if not message.entries:
+                    self._waiting[key] = message
+                    self._due.pop(key, None)
+                    continue
+                self._waiting.pop(key, None)
+                self._due.pop(key, None)
+            self._queue(group, message)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether appends without entries wait for the next turn."""
+        return bool(self._waiting)
+
+    def begin_turn(self) -> None:
+        """Note that a turn of the loop has passed: what waited leaves with the next `send`."""
+        self._due, self._waiting = self._waiting, {}
+
+    def _queue(self, group: GroupId, message: Message) -> None:
+        body = self._out.get(message.to)
+        if body is None:
+            body = self._out[message.to] = []
+        body += (group, pack_record(to_wire(message)))
 
     def send(self) -> list[tuple[GroupId, NodeId]]:
         """Send what is queued; return the groups and peers whose messages could not leave."""
         lost: list[tuple[GroupId, NodeId]] = []
+        if self._due:
+            due, self._due = self._due, {}
+            for (group, _), message in due.items():
+                self._queue(group, message)
         if not self._out:
             return lost
         out, self._out = self._out, {}
         for to, body in out.items():
             for frame in _frames(body):
                 if not self._transport.send(to, frame):
-                    lost += [(GroupId(group), to) for group in frame.body[::2]]
+                    lost += [(GroupId(gid), to) for gid in frame.body[::2]]
         return lost
 
     def messages(self, sender: NodeId, frame: Frame) -> Iterator[tuple[GroupId, Message]]:
