@@ -1,0 +1,146 @@
+"""Real processes, real sockets, real disks, real kill -9: the few things only they can show."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.processes import Cluster
+
+pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
+
+
+def _start(cluster: Cluster, run_id: str, turns: int, member: int = 0) -> None:
+    body = {"name": "bench.long", "input": {"turns": turns}, "id": run_id}
+    cluster.post(cluster.members[member], "/v1/runs", body)
+
+
+def _wait(cluster: Cluster, member: int, run_id: str, seconds: float = 60) -> Any:
+    until = time.monotonic() + seconds
+    while True:
+        view = cluster.get(cluster.members[member], f"/v1/runs/{run_id}?wait_ms=5000")
+        if view["status"] != "running" or time.monotonic() > until:
+            return view
+
+
+def _wait_events(cluster: Cluster, member: int, run_id: str, events: int) -> Any:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        view = cluster.get(cluster.members[member], f"/v1/runs/{run_id}")
+        if view["events"] >= events:
+            return view
+        time.sleep(0.02)
+    raise AssertionError(f"the run does not go on: {view}")
+
+
+def _digests(cluster: Cluster, run_id: str) -> set[str]:
+    """Return the digests of the run's history on each node, once all have applied its end."""
+    until = time.monotonic() + 10
+    while True:
+        histories = [
+            cluster.get(member, f"/v1/runs/{run_id}/history?local=1") for member in cluster.members
+        ]
+        found = {history["sha256"] for history in histories}
+        if len(found) == 1 or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
+
+
+def test_a_killed_owner_is_replaced_and_the_result_arrives_on_the_third_node(
+    tmp_path: Path,
+) -> None:
+    """Kill -9 of the owner in mid-run loses no step, and every node ends with the same history."""
+    with Cluster(tmp_path) as cluster:
+        for number in range(6):
+            _start(cluster, f"r-{number}", 20, number % 3)
+        view = _wait_events(cluster, 0, "r-0", 10)
+        victim = cluster.members[view["owner"] - 1]
+        others = [n for n in range(3) if cluster.members[n] is not victim]
+        victim.kill()
+        ended = _wait(cluster, others[0], "r-0")
+        assert (ended["status"], ended["result"]) == ("completed", 20)
+        assert ended["owner"] != victim.number
+        assert ended["epoch"] > view["epoch"]
+        for number in range(6):
+            assert _wait(cluster, others[1], f"r-{number}")["result"] == 20
+        victim.start()
+        victim.wait_ready(cluster.client)
+        for number in range(6):
+            assert len(_digests(cluster, f"r-{number}")) == 1
+
+
+def test_killing_all_three_in_mid_run_and_starting_them_again_goes_on(tmp_path: Path) -> None:
+    """After kill -9 of every process the runs go on from their disks."""
+    with Cluster(tmp_path) as cluster:
+        for number in range(4):
+            _start(cluster, f"r-{number}", 30)
+        before = [_wait_events(cluster, 0, f"r-{number}", 8) for number in range(4)]
+        for member in cluster.members:
+            member.kill()
+        for member in cluster.members:
+            member.start()
+        for member in cluster.members:
+            member.wait_ready(cluster.client)
+        for number in range(4):
+            ended = _wait(cluster, number % 3, f"r-{number}")
+            assert (ended["status"], ended["result"]) == ("completed", 30), ended
+            assert ended["events"] >= before[number]["events"]
+            assert len(_digests(cluster, f"r-{number}")) == 1
+
+
+def test_the_same_id_started_at_once_on_three_nodes_is_one_run(tmp_path: Path) -> None:
+    """The same id, workflow and input started from everywhere is one run; another input is refused."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with Cluster(tmp_path) as cluster:
+        body = {"name": "bench.ten", "input": {"seed": 7}, "wait_ms": 10_000}
+
+        def start(number: int) -> Any:
+            member = cluster.members[number % 3]
+            return cluster.post(member, "/v1/runs", {**body, "id": f"one-{number // 3}"})
+
+        with ThreadPoolExecutor(9) as pool:
+            views = list(pool.map(start, range(60)))
+        assert {view["result"] for view in views} == {52}
+        listed = cluster.get(cluster.members[1], "/v1/runs?limit=1000")
+        assert len(listed["runs"]) == 20
+        answer = cluster.client.post(
+            f"{cluster.members[2].url}/v1/runs",
+            json={"name": "bench.ten", "input": {"seed": 8}, "id": "one-0"},
+        )
+        assert answer.status_code == 409
+        assert "exists with another input" in answer.json()["error"]["message"]
+
+
+def test_several_groups_serve_any_run_from_any_node(tmp_path: Path) -> None:
+    """With three execution groups, each node starts, shows and lists runs of all of them."""
+    with Cluster(tmp_path, arguments=("--groups", "3")) as cluster:
+        for number in range(30):
+            body = {"name": "bench.ten", "input": {"seed": number}, "id": f"g-{number}"}
+            cluster.post(cluster.members[number % 3], "/v1/runs", body)
+        groups = set()
+        for number in range(30):
+            view = _wait(cluster, (number + 1) % 3, f"g-{number}")
+            assert view["result"] == 45 + number
+            groups.add(view["group"])
+        assert groups == {1, 2, 3}
+        listed = cluster.get(cluster.members[0], "/v1/runs?limit=1000")["runs"]
+        assert len(listed) == 30
+        started = [run["started_at"] for run in listed]
+        assert started == sorted(started, reverse=True)
+
+
+def test_a_history_is_the_bytes_that_its_digest_says(tmp_path: Path) -> None:
+    """The canonical bytes that the API gives hash to the digest that it gives."""
+    import base64
+
+    with Cluster(tmp_path) as cluster:
+        body = {"name": "bench.ten", "input": {"seed": 1}, "id": "h", "wait_ms": 10_000}
+        cluster.post(cluster.members[0], "/v1/runs", body)
+        history = cluster.get(cluster.members[0], "/v1/runs/h/history")
+        data = b"".join(base64.b64decode(event["bytes"]) for event in history["events"])
+        assert hashlib.sha256(data).hexdigest() == history["sha256"]
