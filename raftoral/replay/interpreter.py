@@ -160,9 +160,12 @@ class Replay:
     (as bytes) that the code has yielded and the history does not have yet, `waiting` the effect
     that must be answered next (None while nothing is asked or the run is over), and `ended` tells
     whether the generator has finished (its `Ended` is then the last of the outbox or settled).
+
+    With ``lockstep`` the code never runs ahead of the history: it stands at each deterministic
+    effect too, until its event is fed. So a debugger sees every statement; a node does not wait.
     """
 
-    def __init__(self, run_id: RunId, start: Start) -> None:
+    def __init__(self, run_id: RunId, start: Start, *, lockstep: bool = False) -> None:
         self.run_id = run_id
         self.position = Position(0)
         self.outbox: deque[bytes] = deque()
@@ -175,6 +178,8 @@ class Replay:
         self._scopes = Scopes()
         self._paths: set[str] = set()
         self._ahead_bytes = 0
+        self._lockstep = lockstep
+        self._held: tuple[object] | None = None
 
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
@@ -203,6 +208,9 @@ class Replay:
                 return
             raise self._diverged(describe(decode(data)), describe(decode(expected)))
         self.outbox.popleft()
+        held, self._held = self._held, None
+        if held is not None:
+            self._run(lambda generator: generator.send(held[0]))
 
     def _answer(self, event: Event) -> None:
         waiting = self.waiting
@@ -278,6 +286,9 @@ class Replay:
                     effect = generator.throw(refused)
                     continue
                 if self.waiting is not None:
+                    return
+                if self._lockstep:
+                    self._held = (answer,)
                     return
                 effect = generator.send(answer)
         except StopIteration as stop:

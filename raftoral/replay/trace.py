@@ -1,0 +1,228 @@
+"""A recorded history replayed step by step: where the code stands after each of its events.
+
+Owns `Trace`, which answers for any position n by replaying the first n events, and the plain texts
+in which it tells what it found. It calls no activity and reads no clock; it never holds a second
+truth: going back is a shorter replay. The same for both front ends.
+
+The rule it keeps: a `Stop` is text and numbers only, so what it says does not change when the code
+goes on to change a list it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from raftoral.errors import NonDeterminismError, UsageError
+from raftoral.ids import Position, RunId
+from raftoral.replay.effects import Cell
+from raftoral.replay.history import Ended, Event, Set, Started, decode, describe
+from raftoral.replay.interpreter import Replay, describe_waiting
+from raftoral.values import Money, format_span
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from raftoral.replay.interpreter import Start
+
+TEXT_MAX: Final = 20_000
+"""How many characters of one value are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """The history holds one thing where the code asks for another; ``where`` is the code's line."""
+
+    recorded: str
+    yielded: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Where the code stands after the first ``position`` events.
+
+    ``place`` and ``line`` name the statement it stands at (line 0 before the code began and after
+    it returned), ``asks`` what that statement asks for, "" if nothing. ``variables`` are those in
+    sight, ``cells`` the checkpoints recorded so far by path, both as text. ``diverged`` is set when
+    the code does not take the next event.
+    """
+
+    position: Position
+    place: str
+    line: int
+    asks: str
+    ended: bool
+    variables: Mapping[str, str]
+    cells: Mapping[str, str]
+    diverged: Divergence | None = None
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Every name that has a value here: variables, and checkpoints that no variable shows."""
+        return {**self.cells, **self.variables}
+
+
+class Trace:
+    """One run's history beside the code that has to repeat it.
+
+    ``start`` is what starts the code, ``history`` the canonical bytes of each event. Raises
+    `CorruptionError` for bytes that hold no event. Call `close` at the end: code that is parked
+    runs its `finally` blocks then.
+    """
+
+    def __init__(self, start: Start, history: Sequence[bytes], *, run_id: str = "") -> None:
+        self.run_id = RunId(run_id)
+        self.events: tuple[Event, ...] = tuple(decode(data) for data in history)
+        self._history = tuple(history)
+        self._start = start
+        self._live: Replay | None = None
+
+    def __len__(self) -> int:
+        """Return how many events were recorded."""
+        return len(self.events)
+
+    def at(self, position: int) -> Stop:
+        """Return where the code stands after the first ``position`` events.
+
+        Where the code leaves the history before that, the answer is the last stop that both reach,
+        with `Stop.diverged` set. `UsageError` for a position outside of 0 to the history's length.
+        """
+        if not 0 <= position <= len(self):
+            raise UsageError(f"there is no position {position}; they go from 0 to {len(self)}")
+        live = self._rewound(position)
+        try:
+            for data in self._history[live.position : position]:
+                live.feed(data)
+            return self._stop(live, None)
+        except NonDeterminismError as error:
+            # The refused event changed nothing: the code stands where it did.
+            return self._stop(live, Divergence(error.recorded, error.yielded, error.where))
+        finally:
+            if live.position != position:
+                self.close()
+
+    def _rewound(self, position: int) -> Replay:
+        """Return a replay that has not passed ``position``: the one at hand, or a new one."""
+        if self._live is None or self._live.position > position:
+            self.close()
+            self._live = Replay(self.run_id, self._start, lockstep=True)
+        return self._live
+
+    def _stop(self, live: Replay, diverged: Divergence | None) -> Stop:
+        place, line = ("", 0) if live.body is None else live.body.where()
+        recorded = self.events[: live.position]
+        latest = {event.path: event.value for event in recorded if isinstance(event, Set)}
+        cells = {path: text_of(value) for path, value in latest.items()}
+        variables = {} if live.body is None else live.body.variables()
+        return Stop(
+            live.position,
+            place,
+            line,
+            _asks(live),
+            live.ended,
+            {name: _variable(value, cells) for name, value in variables.items()},
+            cells,
+            diverged,
+        )
+
+    def close(self) -> None:
+        """Drop the code that is parked; a later `at` begins anew."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()
+
+
+def _asks(live: Replay) -> str:
+    if live.outbox:
+        return describe(decode(live.outbox[0]))
+    return describe_waiting(live.waiting) if live.waiting is not None else ""
+
+
+def _variable(value: object, cells: Mapping[str, str]) -> str:
+    """Return a variable as text; a cell shows what is recorded here, not what is about to be."""
+    if isinstance(value, Cell):
+        return cells.get(value.path, "(not recorded yet)")
+    return text_of(value)
+
+
+def path_of(event: Event) -> str:
+    """Return the path that an event belongs to; "" for the first and the last."""
+    return "" if isinstance(event, (Started, Ended)) else event.path
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A name whose value differs between two stops; None where it is not in sight."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+
+def changes(before: Stop, after: Stop) -> tuple[Change, ...]:
+    """Return what differs between two stops, in the order of the names."""
+    old, new = before.known, after.known
+    names = [*new, *(name for name in old if name not in new)]
+    return tuple(
+        Change(name, old.get(name), new.get(name))
+        for name in names
+        if old.get(name) != new.get(name)
+    )
+
+
+# ------------------------------------------------------------------ values as text
+def text_of(value: object) -> str:
+    """Return a value of a workflow as text for people, at most 20,000 characters; never fails."""
+    try:
+        text = _text(value, frozenset())
+    except Exception:
+        # A class of the application may refuse to be shown, or nest without an end.
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}... ({len(text):,} characters)"
+
+
+def _text(value: object, outer: frozenset[int]) -> str:
+    match value:
+        case Money() | Decimal():
+            return str(value)
+        case timedelta():
+            return format_span(value)
+        case datetime() if value.tzinfo is not None:
+            text = value.astimezone(UTC).isoformat(timespec="milliseconds")
+            return text.replace("+00:00", "Z").replace(".000Z", "Z")
+        case Enum():
+            return f"{type(value).__name__}.{value.name}"
+        case Cell() | Mapping() | list() | tuple():
+            pass
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            pass
+        case _:
+            return repr(value)
+    if id(value) in outer:
+        return "..."
+    return _container(value, outer | {id(value)})
+
+
+def _container(value: object, outer: frozenset[int]) -> str:
+    match value:
+        case Cell():
+            return _text(value.value, outer)
+        case Mapping():
+            items = (f"{_text(key, outer)}: {_text(item, outer)}" for key, item in value.items())
+            return f"{{{', '.join(items)}}}"
+        case list() | tuple():
+            opening, closing = "[]" if isinstance(value, list) else "()"
+            return f"{opening}{', '.join(_text(item, outer) for item in value)}{closing}"
+        case _:
+            assert is_dataclass(value)
+            shown = (
+                f"{field.name}={_text(getattr(value, field.name, '?'), outer)}"
+                for field in fields(value)
+                if field.repr
+            )
+            return f"{type(value).__name__}({', '.join(shown)})"
