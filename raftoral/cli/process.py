@@ -8,8 +8,8 @@ import signal
 from typing import TYPE_CHECKING
 
 from raftoral.api.server import listener, serve
-from raftoral.cli.apps import load_app
 from raftoral.cli.options import host_port
+from raftoral.registry.apps import load_app
 from raftoral.runtime.node import Node
 
 if TYPE_CHECKING:
