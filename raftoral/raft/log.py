@@ -10,7 +10,6 @@ Source: Raft paper, sections 5.3 and 5.4; thesis section 10.2.1.
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol
 
 from raftoral.errors import CorruptionError
@@ -182,7 +181,7 @@ class RaftLog:
             raise MissingError(high - 1)
         if low >= self._kept_first:
             begin = low - self._kept_first
-            return _cut(islice(self._kept, begin, high - self._kept_first), bytes_max)
+            return _cut(self._kept[begin : high - self._kept_first], bytes_max)
         if low < self.first_index():
             raise CompactedError(low)
         stored = self._reader.entries(low, Index(min(high, self._kept_first)), bytes_max)
