@@ -26,6 +26,16 @@ class Role(Enum):
     LEADER = "leader"
 
 
+class OnRemoval(Enum):
+    """What a leader does that is no voter any more."""
+
+    HAND_OVER = "hand over"
+    """It leads, without taking proposals, until a majority of the others knows that it left."""
+
+    STEP_DOWN = "step down"
+    STAY = "stay"
+
+
 def _silent(_: str) -> None:
     """Drop a line of the core's story."""
 
@@ -53,7 +63,7 @@ class Config:
     check_quorum: bool = True
     pre_vote: bool = True
     batch: bool = True
-    step_down_on_removal: bool = True
+    on_removal: OnRemoval = OnRemoval.HAND_OVER
     say: Callable[[str], None] = _silent
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from raftoral.errors import NotLeader, ProposalDropped
 from raftoral.ids import NOBODY, Index, NodeId, Term
 from raftoral.raft import elections, following, replication
-from raftoral.raft.config import Role
+from raftoral.raft.config import OnRemoval, Role
 from raftoral.raft.log import RaftLog
 from raftoral.raft.membership import ConfChangeError, Membership
 from raftoral.raft.messages import (
@@ -57,6 +57,8 @@ class Core:
         self.progress: dict[NodeId, Progress] = {}
         self.votes: dict[NodeId, bool] = {}
         self.transferee: NodeId = NOBODY
+        self.leaving = Index(0)
+        """Not 0 once this leader was removed: the commit index that the others must know."""
         self.pending_conf_index = Index(0)
         self.uncommitted_bytes = 0
         self.reads = ReadQueue()
@@ -189,6 +191,7 @@ class Core:
             self.config.election_ticks
         )
         self.transferee = NOBODY
+        self.leaving = Index(0)
         self.votes = {}
         self.pending_conf_index = Index(0)
         self.uncommitted_bytes = 0
@@ -284,7 +287,7 @@ class Core:
         """Append an entry as leader and return its index; see `RawNode.propose`."""
         if self.role is not Role.LEADER:
             raise NotLeader(self.leader or None)
-        if self.id not in self.progress:
+        if self.leaving or self.id not in self.progress:
             raise ProposalDropped("this node was removed from the group; propose to its new leader")
         if self.transferee:
             raise ProposalDropped(f"leadership is being handed over to node {self.transferee}")
@@ -339,9 +342,13 @@ class Core:
             return
         own = self.progress.get(self.id)
         if own is None or own.is_learner:
-            if self.config.step_down_on_removal:
+            if self.config.on_removal is OnRemoval.STEP_DOWN:
                 self.become_follower(self.term, NOBODY)
+            elif self.config.on_removal is OnRemoval.HAND_OVER:
+                self.leaving = self.log.committed
+                replication.broadcast_heartbeat(self)
             return
+        self.leaving = Index(0)
         if not self.membership.voters:
             return
         if replication.maybe_commit(self):

@@ -89,7 +89,15 @@ def on_vote_request(core: Core, message: Message) -> None:
             core.election_elapsed = 0
             core.vote = message.from_
     else:
-        core.send(answer, message.from_, reject=True)
+        # What is committed here helps a candidate that may have the entries and not know it.
+        commit = core.log.committed
+        core.send(
+            answer,
+            message.from_,
+            reject=True,
+            commit=commit,
+            log_term=core.log.term_or_zero(commit),
+        )
 
 
 def step_candidate(core: Core, message: Message) -> None:
@@ -105,6 +113,8 @@ def step_candidate(core: Core, message: Message) -> None:
 
 def on_vote_response(core: Core, message: Message) -> None:
     """Count one answer; the first of a voter stands."""
+    if message.reject and message.commit > core.log.committed and _learn_commit(core, message):
+        return
     core.votes.setdefault(message.from_, not message.reject)
     result = joint_vote_result(core.votes, core.membership.voters, core.membership.outgoing)
     match result:
@@ -119,6 +129,21 @@ def on_vote_response(core: Core, message: Message) -> None:
             pass
         case _:
             assert_never(result)
+
+
+def _learn_commit(core: Core, message: Message) -> bool:
+    """Take the commit index of a refusal; True if that ends the candidacy.
+
+    A membership change may have made this node's vote enough, and all who could tell it by other
+    means may have been removed by that very change.
+    """
+    if not core.log.matches(message.commit, message.log_term):
+        return False
+    core.log.commit_to(message.commit)
+    if not core.log.has_unapplied_conf_change():
+        return False
+    core.become_follower(core.term, NOBODY)
+    return True
 
 
 def check_quorum(core: Core) -> None:

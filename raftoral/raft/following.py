@@ -31,7 +31,12 @@ def step_follower(core: Core, message: Message) -> None:
         case MessageType.HEARTBEAT:
             _hear(core, message)
             core.log.commit_to(message.commit)
-            core.send(MessageType.HEARTBEAT_RESPONSE, message.from_, context=message.context)
+            core.send(
+                MessageType.HEARTBEAT_RESPONSE,
+                message.from_,
+                commit=core.log.committed,
+                context=message.context,
+            )
         case MessageType.SNAPSHOT:
             _hear(core, message)
             on_snapshot(core, message)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from raftoral.errors import NotLeader, UsageError
 from raftoral.ids import NOBODY, Index, NodeId, Term
 from raftoral.raft import following, replication
-from raftoral.raft.config import Config, Role
+from raftoral.raft.config import Config, OnRemoval, Role
 from raftoral.raft.core import Core
 from raftoral.raft.messages import (
     CONTEXT_BYTES_MAX,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from raftoral.raft.progress import ProgressState
     from raftoral.raft.reads import ReadState
 
-__all__ = ["Config", "ProgressView", "RawNode", "Ready", "Role", "SoftState", "Status"]
+__all__ = ["Config", "OnRemoval", "ProgressView", "RawNode", "Ready", "Role", "SoftState", "Status"]
 
 
 class SoftState(NamedTuple):

@@ -74,12 +74,14 @@ class Progress:
     """One follower as its leader sees it.
 
     ``match`` is the last index known to be stored there, ``next`` the first one to send,
-    ``commit_sent`` the highest commit index that was told; ``paused`` holds appends back until an
+    ``commit_sent`` the highest commit index that was told, ``commit_known`` the one that its answers
+    to heartbeats confirm; ``paused`` holds appends back until an
     answer or a heartbeat's answer comes.
     """
 
     __slots__ = (
         "active",
+        "commit_known",
         "commit_sent",
         "inflights",
         "is_learner",
@@ -97,6 +99,7 @@ class Progress:
         self.state = ProgressState.PROBE
         self.pending_snapshot = Index(0)
         self.commit_sent = Index(0)
+        self.commit_known = Index(0)
         self.paused = False
         self.active = False
         self.is_learner = False

@@ -212,12 +212,32 @@ def on_heartbeat_response(core: Core, progress: Progress, message: Message) -> N
     """Note that a follower lives, send what it lacks, and serve the reads it confirms."""
     progress.active = True
     progress.paused = False
+    progress.commit_known = Index(max(progress.commit_known, message.commit))
     # A full window gets an empty append, so that lost messages show; a probe gets its next one.
     if progress.match < core.log.last or progress.state is ProgressState.PROBE:
         send_append(core, message.from_, progress)
     if message.context:
         core.reads.acknowledge(message.from_, message.context)
         release_reads(core)
+    if core.leaving:
+        leave(core)
+
+
+def leave(core: Core) -> None:
+    """Step down as a leader that was removed, once a majority of the others knows of it.
+
+    Before that, they might still need this node's vote and not get it: their logs may be shorter.
+    """
+    known = {node: progress.commit_known for node, progress in core.progress.items()}
+    membership = core.membership
+    if joint_commit_index(known, membership.voters, membership.outgoing) < core.leaving:
+        return
+    last = core.log.last
+    for node in sorted(membership.all_voters):
+        if core.progress[node].match == last and known[node] >= core.leaving:
+            core.send(MessageType.TIMEOUT_NOW, node)
+            break
+    core.become_follower(core.term, NOBODY)
 
 
 def report_unreachable(core: Core, node: NodeId) -> None:

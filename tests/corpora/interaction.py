@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from raftoral.errors import RaftoralError, Unavailable
 from raftoral.ids import Index, NodeId, Term
+from raftoral.raft.config import OnRemoval
 from raftoral.raft.log import NO_LIMIT
 from raftoral.raft.membership import ConfChangeError
 from raftoral.raft.messages import (
@@ -53,6 +54,12 @@ _NAMES = {
     MessageType.PRE_VOTE: "MsgPreVote",
     MessageType.PRE_VOTE_RESPONSE: "MsgPreVoteResp",
 }
+# These tell the sender's commit index as well, which etcd's do not.
+_SAY_MORE = (
+    MessageType.HEARTBEAT_RESPONSE,
+    MessageType.VOTE_RESPONSE,
+    MessageType.PRE_VOTE_RESPONSE,
+)
 _ANSWERS = (
     MessageType.APPEND_RESPONSE,
     MessageType.VOTE_RESPONSE,
@@ -151,7 +158,11 @@ class Group:
                 check_quorum=flags["checkquorum"],
                 pre_vote=flags["prevote"],
                 batch=False,
-                step_down_on_removal=block.args.get("step-down-on-removal") == ["true"],
+                on_removal=(
+                    OnRemoval.STEP_DOWN
+                    if block.args.get("step-down-on-removal") == ["true"]
+                    else OnRemoval.STAY
+                ),
             )
             self.members.append(Member(RawNode(config, log, index), log))
 
@@ -327,6 +338,8 @@ def _snapshot(snapshot: Snapshot) -> str:
 
 
 def _message(message: Message) -> str:
+    if message.type in _SAY_MORE:
+        message = message._replace(commit=Index(0), log_term=Term(0))
     text = (
         f"{message.from_}->{message.to} {_NAMES[message.type]} Term:{message.term} "
         f"Log:{message.log_term}/{message.index}"

@@ -21,7 +21,7 @@ from raftoral.raft.messages import (
     SnapshotMeta,
     Transition,
 )
-from raftoral.raft.node import Role
+from raftoral.raft.node import OnRemoval, Role
 from raftoral.raft.progress import ProgressState
 from tests.raft.network import MemoryLog, Network
 
@@ -309,6 +309,41 @@ def test_section_6_voters_come_and_go() -> None:
     assert network[1].role is Role.FOLLOWER
     network.tick([2, 3], times=40)
     assert network.leaders() in ([2], [3])
+
+
+def test_section_6_a_removed_leader_stays_until_the_others_know() -> None:
+    """It takes no proposals, but leads until a majority knows the commit; then one follows it."""
+    network = Network(3)
+    leader = network.elect(1)
+    network.lose = lambda m: m.from_ == 1 and m.type is MessageType.HEARTBEAT
+    network.change(1, change((REMOVE, 1)))
+    assert leader.is_leader
+    assert leader.conf.voters == (2, 3)
+    with pytest.raises(ProposalDropped, match="removed"):
+        leader.propose(b"x")
+    network.heal()
+    network.tick([1])
+    assert leader.role is Role.FOLLOWER
+    assert network.leaders() == [2]
+
+
+def test_section_6_a_refusal_tells_a_candidate_what_is_committed() -> None:
+    """Who does not know that it became the only voter learns it from those who refuse it."""
+    network = Network(3, on_removal=OnRemoval.STEP_DOWN)
+    leader = network.elect(2)
+    # Member 1 gets the entry that leaves the joint configuration, not the news that it committed.
+    network.lose = lambda m: m.to == 1 and (m.commit > 3 or any(e.index > 4 for e in m.entries))
+    leader.propose_conf_change(change((REMOVE, 2), (REMOVE, 3), transition=Transition.IMPLICIT))
+    while leader.status().last < 4:
+        network.process()
+        network.deliver()
+    leader.propose(b"makes the others' logs longer")
+    network.settle()
+    network.heal()
+    assert (network[1].commit, leader.commit, leader.role) == (3, 4, Role.FOLLOWER)
+    network.tick(times=80)
+    assert network.leaders() == [1]
+    assert network[1].conf.voters == (1,)
 
 
 def test_section_6_a_joint_change_needs_both_majorities() -> None:
