@@ -4,8 +4,9 @@ Owns every group of a process and the order in which disk, wire and machines are
 one event loop and holds no lock. The rules it keeps, both in `Host._round`: disk before wire for
 whatever vouches for something, and one sync for all groups; and every caller gets an outcome.
 
-Errors of a peer cost it its connection. Errors of the disk, damaged data and broken invariants
-stop the whole host: `on_failure` is told, and everyone who waits gets an error.
+Errors of a peer cost it its connection. Any other error that comes out of a step, be it the disk's,
+damaged data or a broken invariant of a machine or a callback, stops the whole host: `on_failure` is
+told, and everyone who waits gets an error.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import (
-    CorruptionError,
     LimitExceeded,
     NodeStopped,
     NotLeader,
@@ -195,7 +195,9 @@ class Host:
         self.peer_clocks.heard(sender)
         try:
             self._take(sender, frame)
-        except (StorageFailed, CorruptionError, AssertionError) as error:
+        except PeerError:
+            raise
+        except Exception as error:
             self._fail(error)
         finally:
             self.schedule()
@@ -307,7 +309,8 @@ class Host:
         try:
             while self._stopped is None and rounds < ROUNDS_MAX and self._round():
                 rounds += 1
-        except (StorageFailed, CorruptionError, AssertionError) as error:
+        except Exception as error:
+            # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
         if rounds == ROUNDS_MAX or self.router.has_waiting:
             self.schedule()
@@ -320,6 +323,8 @@ class Host:
         for group, ready in work:
             self._post(group, ready.messages)
         self._send()
+        if not work:
+            return False
         for group, ready in work:
             group.append(ready)
         # Disk before wire: votes and acknowledgements leave only once what they vouch for would
@@ -340,7 +345,7 @@ class Host:
         for origin, frame in self._answers.frames():
             self._transport.send(origin, frame)
         self._transport.flush()
-        return bool(work)
+        return True
 
     def _admit(self) -> None:
         """Put what was proposed and asked here since the last round on its way."""

@@ -44,6 +44,23 @@ class Transport(Protocol):
         """What this node says of itself."""
         ...
 
+    @property
+    def address(self) -> str:
+        """Where others reach this node, ``host:port``."""
+        ...
+
+    async def start(self) -> None:
+        """Begin to listen; `UsageError` if the address cannot be used."""
+        ...
+
+    async def close(self) -> None:
+        """Close everything; calls that wait end with an error."""
+        ...
+
+    def become(self, local: Local) -> None:
+        """Take the id and the cluster that a joiner was given; connections begin anew."""
+        ...
+
     def send(self, to: NodeId, frame: Frame) -> bool:
         """Queue a frame; False if it was dropped: not connected, or the queue is full."""
         ...
@@ -67,6 +84,7 @@ class Transport(Protocol):
     async def call(self, target: NodeId | str, method: str, body: Value, timeout: float) -> Value:
         """Ask a node (by id, or ``host:port`` for one without a known id) and return its answer.
 
+        A node may ask itself by its id: the handler is called, with no wire between.
         ``timeout`` is in seconds. Raises the handler's own error; `Unavailable` if the request
         did not leave this node; `ProposalUnknown` if it left and no answer came.
         """

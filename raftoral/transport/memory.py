@@ -148,6 +148,8 @@ class MemoryTransport:
     async def call(self, target: NodeId | str, method: str, body: Value, timeout: float) -> Value:
         """Ask a node by id or by address; see `base.Transport`."""
         link: MemoryLink | None
+        if target == self._local.node:
+            return await self.rpc.call_here(self._local.node, method, body, timeout)
         if isinstance(target, str):
             far = self.network.at(target)
             link = _pair(self, far, NOBODY)[0] if far is not None else None

@@ -82,7 +82,11 @@ class Rpc:
         self._last_id += 1
         request_id = self._last_id
         answer: asyncio.Future[Value] = asyncio.get_running_loop().create_future()
-        if not link.send(frame_of(Kind.REQUEST, request_id, method, pack(body, floats=True, bytes_max=CALL_BYTES_MAX))):
+        if not link.send(
+            frame_of(
+                Kind.REQUEST, request_id, method, pack(body, floats=True, bytes_max=CALL_BYTES_MAX)
+            )
+        ):
             raise Unavailable(f"node {link.peer} takes no more calls just now; try again")
         link.flush()
         self._asked[request_id] = (link, answer)
@@ -90,11 +94,20 @@ class Rpc:
             async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
-            raise ProposalUnknown(
-                f"no answer to {method} within {timeout:g} s; it may still take effect"
-            ) from None
+            raise _no_answer(method, timeout) from None
         finally:
             self._asked.pop(request_id, None)
+
+    async def call_here(self, node: NodeId, method: str, body: Value, timeout: float) -> Value:
+        """Ask this node itself; the answer goes through the codec as any other."""
+        served = self._methods.get(method)
+        if served is None:
+            raise _no_such_call(method)
+        try:
+            async with asyncio.timeout(timeout):
+                return unpack(pack(await served.handler(node, unpack(pack(body)))))
+        except TimeoutError:
+            raise _no_answer(method, timeout) from None
 
     def on_reply(self, frame: Frame) -> None:
         """Hand an answer to the call that waits for it; a late one is nobody's."""
@@ -119,7 +132,7 @@ class Rpc:
             raise PeerError("the peer sent a call that holds no value") from None
         method = self._methods.get(name)
         if method is None or (link.peer == NOBODY and not method.open_to_strangers):
-            self._reply(link, request_id, UsageError(f"there is no call {name!r:.60} for you here"))
+            self._reply(link, request_id, _no_such_call(name))
         elif len(self._serving) >= SERVED_AT_ONCE_MAX:
             self._reply(link, request_id, Unavailable("too many calls at once; try again"))
         else:
@@ -169,7 +182,17 @@ class Rpc:
 def _reply_frame(request_id: int, outcome: Value | RaftoralError) -> Frame:
     if isinstance(outcome, RaftoralError):
         return frame_of(Kind.REPLY, request_id, None, _error_record(outcome))
-    return frame_of(Kind.REPLY, request_id, pack(outcome, floats=True, bytes_max=CALL_BYTES_MAX), None)
+    return frame_of(
+        Kind.REPLY, request_id, pack(outcome, floats=True, bytes_max=CALL_BYTES_MAX), None
+    )
+
+
+def _no_such_call(method: str) -> UsageError:
+    return UsageError(f"there is no call {method!r:.60} for you here")
+
+
+def _no_answer(method: str, timeout: float) -> ProposalUnknown:
+    return ProposalUnknown(f"no answer to {method} within {timeout:g} s; it may still take effect")
 
 
 # ------------------------------------------------------------------ errors across the wire

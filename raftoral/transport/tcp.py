@@ -10,6 +10,7 @@ comes as a stranger (node 0) on a short-lived connection that carries calls only
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -26,6 +27,7 @@ from raftoral.transport.frame import (
     fields_of,
     frame_of,
 )
+from raftoral.transport.ports import holder_of
 from raftoral.transport.rpc import Rpc
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
 """What may wait for one peer; more is dropped or refused."""
 
 STRANGERS_MAX: Final = 64
+CONNECTIONS_MAX: Final = 1_000
+REFUSALS_MAX: Final = 1_000
 HANDSHAKE_TIMEOUT_S: Final = 3.0
 REDIAL_FIRST_MS: Final = 50
 REDIAL_MAX_MS: Final = 1_000
@@ -93,8 +97,10 @@ class TcpTransport:
                 lambda: Connection(self, None), host, port, ssl=self._server_tls
             )
         except OSError as error:
+            holder = holder_of(port) if error.errno == errno.EADDRINUSE else None
+            why = f"{holder} listens there" if holder else error.strerror or str(error)
             raise UsageError(
-                f"cannot listen on {self._listen}: {error.strerror or error}; "
+                f"cannot listen on {self._listen} for peers: {why}; "
                 "choose another address or stop the process that holds it"
             ) from None
 
@@ -174,6 +180,8 @@ class TcpTransport:
         """Ask a node by id or by address; see `base.Transport`."""
         if isinstance(target, str):
             return await self._call_address(target, method, body, timeout)
+        if target == self._local.node:
+            return await self.rpc.call_here(target, method, body, timeout)
         connection = self._open.get(target)
         if connection is None:
             raise Unavailable(f"node {target} is not connected; try again")
@@ -237,6 +245,8 @@ class TcpTransport:
 
     def refused(self, whom: NodeId | str, why: str) -> None:
         """Keep the last reason for which there is no connection, and log a new one once."""
+        if len(self.refusals) > REFUSALS_MAX:
+            self.refusals.clear()
         if self.refusals.get(whom) != why:
             self.refusals[whom] = why
             log.warning("no connection with %s: %s", _named(whom), why)
@@ -285,11 +295,12 @@ class TcpTransport:
         self.refusals.pop(connection.peer, None)
         self.on_peer_up(connection.peer, wall)
 
-    def began(self, connection: Connection) -> None:
-        """A socket is connected."""
+    def began(self, connection: Connection) -> str | None:
+        """Take note of a connected socket; return why it must not stay, if so."""
         self._all.add(connection)
         if self._closed:
-            connection.close("this node stops")
+            return "this node stops"
+        return "too many connections" if len(self._all) > CONNECTIONS_MAX else None
 
     def ended(self, connection: Connection) -> None:
         """A connection is closed, by whomever."""
@@ -323,7 +334,7 @@ class Connection(asyncio.Protocol):
         self._state = _State.GREETING
         self._decoder = Decoder()
         self._socket: asyncio.Transport | None = None
-        self._where = "an unknown address"
+        self._where = self._host = "an unknown address"
         self._queue: list[bytes] = []
         self._queued_bytes = 0
         self._paused = False
@@ -337,8 +348,11 @@ class Connection(asyncio.Protocol):
             self._socket.abort()
             return
         address = self._socket.get_extra_info("peername")
-        self._where = f"{address[0]}:{address[1]}" if address else self._where
-        self._owner.began(self)
+        if address:
+            self._host, self._where = address[0], f"{address[0]}:{address[1]}"
+        if (objection := self._owner.began(self)) is not None:
+            self.close(objection)
+            return
         if self._dialled_as is not None:
             self._socket.write(encode(self._owner.hello(self._dialled_as)))
         else:
@@ -359,7 +373,7 @@ class Connection(asyncio.Protocol):
                 else:
                     return
         except PeerError as error:
-            self._owner.refused(self.peer or self._where, str(error))
+            self._owner.refused(self.peer or self._host, str(error))
             self.close(str(error))
 
     def pause_writing(self) -> None:
@@ -446,7 +460,7 @@ class Connection(asyncio.Protocol):
         assert self._socket is not None
         objection = self._owner.objection(hello, version)
         if objection is not None:
-            self._owner.refused(self._where.rpartition(":")[0], objection)
+            self._owner.refused(self._host, objection)
             self._socket.write(encode(frame_of(Kind.REFUSED, objection)))
             self.close(objection)
             return

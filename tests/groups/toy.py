@@ -49,7 +49,7 @@ class Toy:
         txn.put(b"clock", at.to_bytes(8, "big"))
         txn.put(b"log" + index.to_bytes(8, "big"), command)
         if command == b"bug":
-            raise AssertionError("a broken invariant")
+            raise KeyError("a broken invariant")
         return ["ok", index, at, count], [Wrote(index, command)]
 
     def clock(self, reader: Reader) -> Millis:
@@ -137,7 +137,7 @@ class ToyCluster:
 
     def __init__(self, config: HostConfig = QUICK) -> None:
         self.config = config
-        self.network = MemoryNetwork(lambda: Millis(WALL))
+        self.network = MemoryNetwork(ManualClock().wall)
         self.nodes: dict[int, Node] = {}
 
     def node(self, number: int) -> Node:

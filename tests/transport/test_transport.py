@@ -170,8 +170,10 @@ def test_calls_and_their_errors(sort: str) -> None:
                 await one.transport.call(TWO, "echo", n, 2)
             assert vars(caught.value) == vars(error)
             assert str(caught.value) == str(error)
-        with pytest.raises(UsageError, match="no call"):
-            await one.transport.call(TWO, "nothing", None, 2)
+        assert await two.transport.call(TWO, "echo", ["self"], 2) == [2, ["self"]]
+        for node in (ONE, TWO):
+            with pytest.raises(UsageError, match="no call"):
+                await one.transport.call(node, "nothing", None, 2)
         with pytest.raises(RaftoralError, match="KeyError"):
             await one.transport.call(TWO, "echo", "bug", 2)
         with pytest.raises(Unavailable):
