@@ -16,8 +16,8 @@ import uvicorn
 
 from raftoral.api.app import application
 from raftoral.api.guard import is_loopback
-from raftoral.api.ports import holder_of
 from raftoral.errors import Unavailable, UsageError
+from raftoral.transport.ports import holder_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

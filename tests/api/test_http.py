@@ -70,7 +70,9 @@ def test_deploy_answers_the_versions(ask: Ask) -> None:
 
 def test_refused_definition_is_a_conflict_with_its_diagnostics(ask: Ask) -> None:
     """A text that does not compile answers 409 with the rendered diagnostics."""
-    status, code, message = problem(ask("POST", "/v1/definitions", json={"source": "broken", "path": "a.rwf"}))
+    status, code, message = problem(
+        ask("POST", "/v1/definitions", json={"source": "broken", "path": "a.rwf"})
+    )
     assert (status, code) == (409, "definition_refused")
     assert "RWF0101" in message
     assert "a.rwf:1:1" in message

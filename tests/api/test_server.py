@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from raftoral import errors
-from raftoral.api.ports import holder_of
 from raftoral.api.server import listener, serve
 from raftoral.client.failures import error_of
 from raftoral.client.http import Client
 from raftoral.client.rhx import read_rhx, write_rhx
+from raftoral.transport.ports import holder_of
 from tests.api.fakes import FakeNode
 
 if TYPE_CHECKING:

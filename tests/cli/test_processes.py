@@ -89,8 +89,8 @@ def app(tmp_path: Path) -> str:
 def test_a_node_serves_stops_and_comes_back(tmp_path: Path, app: str, number: int) -> None:
     """One line when it serves, exit 0 within seconds of a signal, and its runs are there again."""
     http = free_address()
-    args = ("start", "--data", str(tmp_path / "d"), "--app", app, "--http", http)
-    args = (*args, "--listen", free_address())
+    data = str(tmp_path / "d")
+    args = ("start", "--data", data, "--app", app, "--http", http, "--listen", free_address())
     with started(*args) as node:
         assert re.match(rf"node 1 serves peers at \S+, HTTP at http://{http}, data in ", node.line)
         with Client(f"http://{http}") as client:
