@@ -671,12 +671,9 @@ def contexts(network: Network, node: int) -> list[tuple[int, bytes]]:
     return [(read.index, read.context) for read in network.members[NodeId(node)].reads]
 
 
-@pytest.mark.parametrize("node", [1, 2])
-@pytest.mark.parametrize("size", [1, 3])
-def test_thesis_6_4_a_read_waits_for_a_quorum(node: int, size: int) -> None:
+@pytest.mark.parametrize(("size", "node"), [(1, 1), (3, 1), (3, 2)])
+def test_thesis_6_4_a_read_waits_for_a_quorum(size: int, node: int) -> None:
     """A read is answered anywhere, at the commit index, after one round of heartbeats."""
-    if node > size:
-        pytest.skip("one member only")
     network = Network(size)
     leader = network.elect(1)
     leader.propose(b"x")
