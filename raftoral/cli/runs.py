@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +22,11 @@ from raftoral.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from raftoral.client.http import Client
     from raftoral.runtime.views import RunView
+
+NOTICE_SECONDS = 5.0
+"""How long a wait may say nothing about a run that is parked."""
 
 
 def run(
@@ -58,12 +64,27 @@ def run(
     with client(node) as http:
         view = http.start(name, value, id=run_id, version=version)
         if wait or timeout is not None:
-            view = http.wait(view.id, timeout)
-            _print_end(view, as_json, timeout)
+            _print_end(_waited(http, view, timeout), as_json, timeout)
         elif as_json:
             _json(view)
         else:
             print(view.id)
+
+
+def _waited(http: Client, view: RunView, timeout: float | None) -> RunView:
+    """Return the run once it ended or the time is over; say so once if nobody can go on with it."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    parked = False
+    try:
+        while not view.ended and (left := end - time.monotonic()) > 0:
+            view = http.wait(view.id, min(left, NOTICE_SECONDS))
+            if view.status == "parked" and not parked:
+                parked = True
+                print(f"raftoral: run {view.id} is {_standing(view)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"raftoral: run {view.id} goes on without you", file=sys.stderr)
+        raise typer.Exit(130) from None
+    return view
 
 
 def _print_end(view: RunView, as_json: bool, timeout: float | None) -> None:
