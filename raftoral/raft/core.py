@@ -20,6 +20,8 @@ from raftoral.raft.config import OnRemoval, Role
 from raftoral.raft.log import RaftLog
 from raftoral.raft.membership import ConfChangeError, Membership
 from raftoral.raft.messages import (
+    NO_INDEX,
+    NO_TERM,
     ConfChange,
     Entry,
     EntryKind,
@@ -57,9 +59,9 @@ class Core:
         self.progress: dict[NodeId, Progress] = {}
         self.votes: dict[NodeId, bool] = {}
         self.transferee: NodeId = NOBODY
-        self.leaving = Index(0)
+        self.leaving = NO_INDEX
         """Not 0 once this leader was removed: the commit index that the others must know."""
-        self.pending_conf_index = Index(0)
+        self.pending_conf_index = NO_INDEX
         self.uncommitted_bytes = 0
         self.reads = ReadQueue()
 
@@ -109,12 +111,12 @@ class Core:
         to: NodeId,
         *,
         term: Term | None = None,
-        log_term: Term = Term(0),  # noqa: B008  # a number
-        index: Index = Index(0),  # noqa: B008
-        commit: Index = Index(0),  # noqa: B008
+        log_term: Term = NO_TERM,
+        index: Index = NO_INDEX,
+        commit: Index = NO_INDEX,
         entries: tuple[Entry, ...] = (),
         reject: bool = False,
-        reject_hint: Index = Index(0),  # noqa: B008
+        reject_hint: Index = NO_INDEX,
         context: bytes = b"",
         snapshot: Snapshot | None = None,
     ) -> None:
@@ -191,9 +193,9 @@ class Core:
             self.config.election_ticks
         )
         self.transferee = NOBODY
-        self.leaving = Index(0)
+        self.leaving = NO_INDEX
         self.votes = {}
-        self.pending_conf_index = Index(0)
+        self.pending_conf_index = NO_INDEX
         self.uncommitted_bytes = 0
         self.reads = ReadQueue()
         self.appends_due = False
@@ -348,7 +350,7 @@ class Core:
                 self.leaving = self.log.committed
                 replication.broadcast_heartbeat(self)
             return
-        self.leaving = Index(0)
+        self.leaving = NO_INDEX
         if not self.membership.voters:
             return
         if replication.maybe_commit(self):

@@ -20,6 +20,8 @@ from raftoral.ids import NOBODY, Index, NodeId, Term
 NUMBER_MAX: Final = 2**63 - 1
 """The largest term, index or node id; what a signed 64-bit number holds."""
 
+NO_TERM: Final = Term(0)
+NO_INDEX: Final = Index(0)
 CONTEXT_BYTES_MAX: Final = 1024
 MEMBERS_MAX: Final = 1024
 """How many nodes a configuration or a change of one may name."""
@@ -48,9 +50,9 @@ class Entry(NamedTuple):
 class HardState(NamedTuple):
     """What a node must have stored before anyone may act on what it says."""
 
-    term: Term = Term(0)
+    term: Term = NO_TERM
     vote: NodeId = NOBODY
-    commit: Index = Index(0)
+    commit: Index = NO_INDEX
 
 
 # ------------------------------------------------------------------ membership
@@ -215,13 +217,13 @@ class Message(NamedTuple):
     type: MessageType
     to: NodeId
     from_: NodeId
-    term: Term = Term(0)
-    log_term: Term = Term(0)
-    index: Index = Index(0)  # type: ignore[assignment]  # as in Entry
-    commit: Index = Index(0)
+    term: Term = NO_TERM
+    log_term: Term = NO_TERM
+    index: Index = NO_INDEX  # type: ignore[assignment]  # as in Entry
+    commit: Index = NO_INDEX
     entries: tuple[Entry, ...] = ()
     reject: bool = False
-    reject_hint: Index = Index(0)
+    reject_hint: Index = NO_INDEX
     context: bytes = b""
     snapshot: Snapshot | None = None
 

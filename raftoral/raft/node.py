@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftoral.errors import NotLeader, UsageError
-from raftoral.ids import NOBODY, Index, NodeId, Term
+from raftoral.ids import NOBODY, Index
 from raftoral.raft import following, replication
 from raftoral.raft.config import Config, OnRemoval, Role
 from raftoral.raft.core import Core
 from raftoral.raft.messages import (
     CONTEXT_BYTES_MAX,
+    NO_INDEX,
+    NO_TERM,
     EntryKind,
     HardState,
     Message,
@@ -29,6 +31,7 @@ from raftoral.raft.reads import ReadRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from raftoral.ids import NodeId, Term
     from raftoral.raft.log import LogReader
     from raftoral.raft.messages import ConfChange, ConfState, Entry, Snapshot
     from raftoral.raft.progress import ProgressState
@@ -107,7 +110,7 @@ class RawNode:
     ``log.initial_state()`` gives the membership as of that entry.
     """
 
-    def __init__(self, config: Config, log: LogReader, applied: Index = Index(0)) -> None:  # noqa: B008  # a number
+    def __init__(self, config: Config, log: LogReader, applied: Index = NO_INDEX) -> None:
         self._core = Core(config, log, applied)
         self._hard_state = self._core.hard_state
         self._soft_state = SoftState(NOBODY, Role.FOLLOWER)
@@ -244,7 +247,7 @@ class RawNode:
         elif core.leader == NOBODY:
             raise NotLeader(None)
         else:
-            core.send(MessageType.READ_INDEX, core.leader, term=Term(0), context=context)
+            core.send(MessageType.READ_INDEX, core.leader, term=NO_TERM, context=context)
 
     def transfer_leadership(self, to: NodeId) -> None:
         """Hand leadership to the voter ``to`` within an election timeout, or go on leading.

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from raftoral.ids import Index
+from raftoral.raft.messages import NO_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,13 +94,13 @@ class Progress:
     )
 
     def __init__(self, next_index: Index, inflights: Inflights) -> None:
-        self.match = Index(0)
+        self.match = NO_INDEX
         self.next = next_index
         self.inflights = inflights
         self.state = ProgressState.PROBE
-        self.pending_snapshot = Index(0)
-        self.commit_sent = Index(0)
-        self.commit_known = Index(0)
+        self.pending_snapshot = NO_INDEX
+        self.commit_sent = NO_INDEX
+        self.commit_known = NO_INDEX
         self.paused = False
         self.active = False
         self.is_learner = False
@@ -126,7 +127,7 @@ class Progress:
 
     def _become(self, state: ProgressState) -> None:
         self.paused = False
-        self.pending_snapshot = Index(0)
+        self.pending_snapshot = NO_INDEX
         self.state = state
         self.inflights.clear()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from raftoral.ids import NOBODY, Index, NodeId
 from raftoral.raft.log import SnapshotNotReadyError
-from raftoral.raft.messages import MessageType
+from raftoral.raft.messages import NO_INDEX, MessageType
 from raftoral.raft.progress import Progress, ProgressState
 from raftoral.raft.quorum import joint_commit_index
 from raftoral.raft.reads import ReadRequest, ReadState
@@ -253,7 +253,7 @@ def report_snapshot(core: Core, node: NodeId, *, ok: bool) -> None:
     if progress is None or progress.state is not ProgressState.SNAPSHOT:
         return
     if not ok:
-        progress.pending_snapshot = Index(0)
+        progress.pending_snapshot = NO_INDEX
     progress.become_probe()
     # Wait for its answer, or for a heartbeat, before the next append.
     progress.paused = True
