@@ -16,6 +16,12 @@ def repl(
         str | None,
         typer.Argument(metavar="FILE|RUN", help="A `.rwf` or `.rhx` file, or the id of a run."),
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(
+            "--history", metavar="FILE.rhx|RUN", help="What to step through on a `.rwf` file."
+        ),
+    ] = None,
     script: Annotated[
         str | None, typer.Option("--script", metavar="FILE", help="Read commands from a file.")
     ] = None,
@@ -31,6 +37,7 @@ def repl(
     # The debugger reads the node from the environment, as every command does.
     os.environ["RAFTORAL_NODE"] = node
     argv = [target] if target is not None else []
+    argv += ["--history", history] if history is not None else []
     argv += ["--script", script] if script is not None else []
     argv += ["--app", app] if app is not None else []
     raise typer.Exit(main([*argv, *context.args]))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from raftoral.codec import VALUE_BYTES_MAX, pack, unpack
 from raftoral.errors import CorruptionError, WorkflowFailed
+from raftoral.replay.text import short
+from raftoral.values import instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,33 +178,33 @@ def describe(event: Event) -> str:
     """Return one line for people and transcripts: the kind, the path, and what was recorded."""
     match event:
         case Started(name, version, _, value):
-            return f"Started {name} v{version} {value!r:.60}"
+            return f"Started {name} v{version} {short(value)}"
         case Set(path, value):
-            return f"Set {path} = {value!r:.60}"
+            return f"Set {path} = {short(value)}"
         case Retry(path, attempt, error, _):
             return f"Retry {path} after attempt {attempt}: {as_error(error)}"
         case Done(path, call, ok, value, attempts):
-            outcome = f"{value!r:.60}" if ok else f"failed {as_error(value)}"
+            outcome = short(value) if ok else f"failed {as_error(value)}"
             tries = f" ({attempts} attempts)" if attempts > 1 else ""
             return f"Done {path} = {describe_call(call)} -> {outcome}{tries}"
         case TimerSet(path, due):
-            return f"TimerSet {path} due {due}"
+            return f"TimerSet {path} due {short(instant_of(due))}"
         case TimerFired(path):
             return f"TimerFired {path}"
         case Taken(path, signal_id, value):
-            return f"Taken {path} {value!r:.60} ({signal_id})"
+            return f"Taken {path} {short(value)} ({signal_id})"
         case Logged(path, text):
             return f"Logged {path} {text!r}"
         case Ended(status, value):
-            return f"Ended {status} {value!r:.60}"
+            return f"Ended {status} {short(value)}"
 
 
 def describe_call(call: bytes) -> str:
     """Return a recorded call as text, for example ``charge('o-1', 30)``."""
     match unpack(call):
         case [str(activity), list(args), dict(kwargs)]:
-            parts = [f"{arg!r:.40}" for arg in args]
-            parts += [f"{name}={value!r:.40}" for name, value in kwargs.items()]
+            parts = [short(arg, 40) for arg in args]
+            parts += [f"{name}={short(value, 40)}" for name, value in kwargs.items()]
             return f"{activity}({', '.join(parts)})"
         case [str(activity), str(digest), int(size)]:
             return f"{activity}(<{size} bytes {digest[:8]}>)"

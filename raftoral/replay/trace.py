@@ -1,7 +1,6 @@
 """A recorded history replayed step by step: where the code stands after each of its events.
 
-Owns `Trace`, which answers for any position n by replaying the first n events, and the plain texts
-in which it tells what it found. It calls no activity and reads no clock; it never holds a second
+Owns `Trace`, which answers for any position n by replaying the first n events. It calls no activity and reads no clock; it never holds a second
 truth: going back is a shorter replay. The same for both front ends.
 
 The rule it keeps: a `Stop` is text and numbers only, so what it says does not change when the code
@@ -10,27 +9,20 @@ goes on to change a list it holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import Enum
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
 from raftoral.replay.effects import Cell
 from raftoral.replay.history import Ended, Event, Set, Started, decode, describe
 from raftoral.replay.interpreter import Replay, describe_waiting
-from raftoral.values import Money, format_span
+from raftoral.replay.text import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from raftoral.replay.interpreter import Start
-
-TEXT_MAX: Final = 20_000
-"""How many characters of one value are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,62 +159,10 @@ class Change:
 def changes(before: Stop, after: Stop) -> tuple[Change, ...]:
     """Return what differs between two stops, in the order of the names."""
     old, new = before.known, after.known
-    names = [*new, *(name for name in old if name not in new)]
+    # A workflow that has returned has no variables any more, which tells nobody anything.
+    names = [*new, *(name for name in old if name not in new and not after.ended)]
     return tuple(
         Change(name, old.get(name), new.get(name))
         for name in names
         if old.get(name) != new.get(name)
     )
-
-
-# ------------------------------------------------------------------ values as text
-def text_of(value: object) -> str:
-    """Return a value of a workflow as text for people, at most 20,000 characters; never fails."""
-    try:
-        text = _text(value, frozenset())
-    except Exception:
-        # A class of the application may refuse to be shown, or nest without an end.
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= TEXT_MAX else f"{text[:TEXT_MAX]}... ({len(text):,} characters)"
-
-
-def _text(value: object, outer: frozenset[int]) -> str:
-    match value:
-        case Money() | Decimal():
-            return str(value)
-        case timedelta():
-            return format_span(value)
-        case datetime() if value.tzinfo is not None:
-            text = value.astimezone(UTC).isoformat(timespec="milliseconds")
-            return text.replace("+00:00", "Z").replace(".000Z", "Z")
-        case Enum():
-            return f"{type(value).__name__}.{value.name}"
-        case Cell() | Mapping() | list() | tuple():
-            pass
-        case _ if is_dataclass(value) and not isinstance(value, type):
-            pass
-        case _:
-            return repr(value)
-    if id(value) in outer:
-        return "..."
-    return _container(value, outer | {id(value)})
-
-
-def _container(value: object, outer: frozenset[int]) -> str:
-    match value:
-        case Cell():
-            return _text(value.value, outer)
-        case Mapping():
-            items = (f"{_text(key, outer)}: {_text(item, outer)}" for key, item in value.items())
-            return f"{{{', '.join(items)}}}"
-        case list() | tuple():
-            opening, closing = "[]" if isinstance(value, list) else "()"
-            return f"{opening}{', '.join(_text(item, outer) for item in value)}{closing}"
-        case _:
-            assert is_dataclass(value)
-            shown = (
-                f"{field.name}={_text(getattr(value, field.name, '?'), outer)}"
-                for field in fields(value)
-                if field.repr
-            )
-            return f"{type(value).__name__}({', '.join(shown)})"
