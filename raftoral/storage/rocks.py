@@ -17,11 +17,13 @@ bits in, and cutting, a write-ahead log of 20 synced records (RocksDB as of rock
 So no mode does it alone: the engine sees one file, in which a length may lie and a torn sector may
 hold anything. We take point in time, which accepts every torn tail, and tell a torn tail from a
 damaged log by the number of the last synced write, kept beside the database (`folder`): a
-database that comes back with fewer writes has lost acknowledged ones and is refused.
+database that comes back with fewer writes has lost acknowledged ones and is refused. One kind of
+damage, which no mode survives, is cut off beforehand (`wal`).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, cast
 from weakref import WeakSet
@@ -42,10 +44,10 @@ from raftoral.errors import CorruptionError, RaftoralError, StorageFailed
 from raftoral.storage.base import NodeStore
 from raftoral.storage.folder import Folder
 from raftoral.storage.records import corruption
+from raftoral.storage.wal import cut_recycled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
-    from pathlib import Path
 
     from rocksdict import RdictIter, Snapshot
 
@@ -215,6 +217,7 @@ def _scan(
 
 def _open(folder: Folder) -> Rdict:
     try:
+        cut_recycled(Path(folder.database))
         database = Rdict(folder.database, _options(create=folder.synced == 0))
     except Exception as error:
         raise _translated(folder.path, error) from error
