@@ -43,7 +43,7 @@ from raftoral.groups.router import Router
 from raftoral.groups.snapshots import Snapshots
 from raftoral.ids import NOBODY, GroupId, Index, Millis, NodeId, Term
 from raftoral.raft.config import Config
-from raftoral.raft.messages import EntryKind, MessageType
+from raftoral.raft.messages import EntryKind
 from raftoral.raft.node import RawNode
 from raftoral.transport.frame import Frame, Kind, fields_of, frame_of
 
@@ -309,6 +309,7 @@ class Host:
         try:
             while self._stopped is None and rounds < ROUNDS_MAX and self._round():
                 rounds += 1
+            self._send()
         except Exception as error:
             # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
@@ -319,12 +320,12 @@ class Host:
         """Go once through the fixed order; False if there was nothing to do."""
         self._admit()
         work = [(each, each.raw.ready()) for each in self.groups.values() if each.raw.has_ready()]
+        if not work:
+            return False
         # A leader's appends leave before its own sync: it does not count itself until `advance`.
         for group, ready in work:
             self._post(group, ready.messages)
         self._send()
-        if not work:
-            return False
         for group, ready in work:
             group.append(ready)
         # Disk before wire: votes and acknowledgements leave only once what they vouch for would
@@ -344,7 +345,6 @@ class Host:
             self._report(group, ready)
         for origin, frame in self._answers.frames():
             self._transport.send(origin, frame)
-        self._transport.flush()
         return True
 
     def _admit(self) -> None:
@@ -363,12 +363,9 @@ class Host:
                 self._forward(gid, self._member_of(gid), queue, wants_result=True)
 
     def _post(self, group: Group, messages: list[Message]) -> None:
-        offers = [message for message in messages if message.type is MessageType.SNAPSHOT]
-        if offers:
-            messages = [message for message in messages if message.type is not MessageType.SNAPSHOT]
-            for message in offers:
-                self._snapshots.begin(group, message)
-        self.router.post(group.gid, messages)
+        if messages:
+            for offer in self.router.post(group.gid, messages):
+                self._snapshots.begin(group, offer)
 
     def _send(self) -> None:
         for gid, node in self.router.send():

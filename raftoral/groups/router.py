@@ -39,18 +39,25 @@ class Router:
         self.unknown_groups: Counter[GroupId] = Counter()
         """How many messages came for a group that is not here."""
 
-    def post(self, group: GroupId, messages: Sequence[Message]) -> None:
-        """Queue messages of one group until `send`; an append without entries a turn longer."""
+    def post(self, group: GroupId, messages: Sequence[Message]) -> list[Message]:
+        """Queue messages of one group until `send`; an append without entries a turn longer.
+
+        Returns the offers of snapshots, which do not travel as messages.
+        """
+        offers: list[Message] = []
         for message in messages:
+            if message.type is MessageType.SNAPSHOT:
+                offers.append(message)
+                continue
             if message.type is MessageType.APPEND:
                 key = group, message.to
+                self._due.pop(key, None)
                 if not message.entries:
                     self._waiting[key] = message
-                    self._due.pop(key, None)
                     continue
                 self._waiting.pop(key, None)
-                self._due.pop(key, None)
             self._queue(group, message)
+        return offers
 
     @property
     def has_waiting(self) -> bool:
@@ -69,18 +76,15 @@ class Router:
 
     def send(self) -> list[tuple[GroupId, NodeId]]:
         """Send what is queued; return the groups and peers whose messages could not leave."""
+        for (group, _), message in self._due.items():
+            self._queue(group, message)
+        self._due.clear()
         lost: list[tuple[GroupId, NodeId]] = []
-        if self._due:
-            due, self._due = self._due, {}
-            for (group, _), message in due.items():
-                self._queue(group, message)
-        if not self._out:
-            return lost
-        out, self._out = self._out, {}
-        for to, body in out.items():
+        for to, body in self._out.items():
             for frame in _frames(body):
                 if not self._transport.send(to, frame):
                     lost += [(GroupId(gid), to) for gid in frame.body[::2]]
+        self._out.clear()
         return lost
 
     def messages(self, sender: NodeId, frame: Frame) -> Iterator[tuple[GroupId, Message]]:

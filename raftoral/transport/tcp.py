@@ -145,9 +145,10 @@ class TcpTransport:
 
     def flush(self) -> None:
         """Write what is queued, one write a peer."""
-        for connection in self._unflushed:
-            connection.write_queue()
-        self._unflushed.clear()
+        if self._unflushed:
+            for connection in self._unflushed:
+                connection.write_queue()
+            self._unflushed.clear()
 
     def connected(self) -> list[NodeId]:
         """Return the peers that can be sent to, ascending."""
