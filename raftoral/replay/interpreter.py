@@ -162,7 +162,8 @@ class Replay:
     whether the generator has finished (its `Ended` is then the last of the outbox or settled).
 
     With ``lockstep`` the code never runs ahead of the history: it stands at each deterministic
-    effect too, until its event is fed. So a debugger sees every statement; a node does not wait.
+    effect too, until its event is fed, and a cell holds its value from then on. So a debugger sees
+    every statement; a node does not wait.
     """
 
     def __init__(self, run_id: RunId, start: Start, *, lockstep: bool = False) -> None:
@@ -180,6 +181,7 @@ class Replay:
         self._ahead_bytes = 0
         self._lockstep = lockstep
         self._held: tuple[object] | None = None
+        self._held_cell: tuple[Cell[Any], object] | None = None
 
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
@@ -208,6 +210,9 @@ class Replay:
                 return
             raise self._diverged(describe(decode(data)), describe(decode(expected)))
         self.outbox.popleft()
+        if self._held_cell is not None:
+            cell, value = self._held_cell
+            cell.value, self._held_cell = value, None
         held, self._held = self._held, None
         if held is not None:
             self._run(lambda generator: generator.send(held[0]))
@@ -354,11 +359,13 @@ class Replay:
         data = encode(Set(cell.path, plain), floats=mentions_float(cell.kind))
         stored = unpack(data)[2]  # type: ignore[index]
         kind = cell.kind
-        if kind is None or kind is type(None) or value is None:
-            cell.value = stored
-        else:
-            cell.value = from_plain(stored, kind)
+        if kind is not None and kind is not type(None) and value is not None:
+            stored = from_plain(stored, kind)
         self._emit(data)
+        if self._lockstep:
+            self._held_cell = (cell, stored)
+        else:
+            cell.value = stored
 
     def _emit(self, data: bytes) -> None:
         """Put a deterministic event in the outbox, unless the code runs ahead without bound."""

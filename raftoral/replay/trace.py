@@ -117,7 +117,7 @@ class Trace:
             line,
             _asks(live),
             live.ended,
-            {name: _variable(value, cells) for name, value in variables.items()},
+            {name: _variable(value) for name, value in variables.items()},
             cells,
             diverged,
         )
@@ -135,11 +135,8 @@ def _asks(live: Replay) -> str:
     return describe_waiting(live.waiting) if live.waiting is not None else ""
 
 
-def _variable(value: object, cells: Mapping[str, str]) -> str:
-    """Return a variable as text; a cell shows what is recorded here, not what is about to be."""
-    if isinstance(value, Cell):
-        return cells.get(value.path, "(not recorded yet)")
-    return text_of(value)
+def _variable(value: object) -> str:
+    return text_of(value.value if isinstance(value, Cell) else value)
 
 
 def path_of(event: Event) -> str:

@@ -72,10 +72,10 @@ class Screen:
         if move.event is not None:
             event = f"[{stop.position - 1}] {describe(move.event)}"
         self.say(self._cut(f"{stop.position}/{move.total}  {event}"), "cyan")
-        if stop.line:
-            self.say(self._cut(f"  {PurePath(stop.place).name}:{stop.line}  {moved.statement}"))
-        else:
+        if stop.ended or not stop.line:
             self.say("  the workflow has returned" if stop.ended else "  nothing has run yet")
+        else:
+            self.say(self._cut(f"  {PurePath(stop.place).name}:{stop.line}  {moved.statement}"))
         changed = ", ".join(map(_change, move.changed)) or "no variable changed"
         self.say(self._cut(f"  {changed}"), "green" if move.changed else "dim")
         if stop.diverged is not None:
