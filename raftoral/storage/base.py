@@ -14,6 +14,7 @@ Source: Raft paper, sections 5 and 7; Alagappan et al., "Protocol-Aware Recovery
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import chain
 from time import perf_counter
@@ -168,13 +169,16 @@ class NodeStore:
 
     def close(self) -> None:
         """Flush, sync and let go of the disk; after a failure, let go only."""
+        failed = self._failure is not None
         try:
-            if self._failure is None:
+            if not failed:
                 self.flush(sync=True)
         finally:
             self._failure = self._failure or StorageFailed("the store is closed")
             self._groups.clear()
-            self._disk.close()
+            # The disk complains again about what it has complained of.
+            with suppress(StorageFailed) if failed else nullcontext():
+                self._disk.close()
 
     # -------------------------------------------------------------- for this package only
     def touch(self, store: GroupStore) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from random import Random
-from shutil import copytree, rmtree
+from shutil import copytree, rmtree, which
 from typing import TYPE_CHECKING
 
 import pytest
@@ -412,3 +412,22 @@ def test_a_full_disk_stops_the_store(tmp_path: Path) -> None:
         acknowledged_are_there(done, disk / "data")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.processes
+def test_a_failed_sync_stops_the_store(tmp_path: Path) -> None:
+    """One sync that fails is the last, though the kernel would say yes to the next."""
+    path = tmp_path / "data"
+    RocksNodeStore(path).close()
+    inject = ["-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=40"]
+    strace = which("strace")
+    if strace is None:
+        pytest.skip("needs strace to let a sync fail")
+    done = subprocess.run(
+        [strace, "-f", "-o", "/dev/null", *inject, sys.executable, "-c", FILLER, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    acknowledged_are_there(done, path)
