@@ -1,0 +1,112 @@
+"""What is wrong with a source text, as data: one code, one place, what to do about it.
+
+No mistake of a user raises. Every stage adds to one `Diagnostics`; `render` makes text of them.
+The codes are stable: RWF00xx reading, 01xx definitions, 02xx names, types and flow, 03xx effects,
+04xx limits, 05xx warnings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from raftoral.lang.source import Span
+
+Severity: TypeAlias = Literal["error", "warning"]
+
+REPORTS_MAX: Final = 50
+"""After so many reports the rest is of no use to anyone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Another place that explains the first one."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One mistake or warning.
+
+    ``message`` says what is wrong, ``label`` stands under the caret, ``labels`` mark other places,
+    ``help`` says what to write, ``notes`` say why.
+    """
+
+    code: str
+    message: str
+    span: Span
+    label: str = ""
+    labels: tuple[Label, ...] = ()
+    help: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    severity: Severity = "error"
+
+
+class Diagnostics:
+    """The list that all stages share; one report for each place and code."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int], Diagnostic] = {}
+
+    def add(self, one: Diagnostic) -> None:
+        """Add a report, unless this place already has one of the same code."""
+        if len(self._found) < REPORTS_MAX:
+            self._found.setdefault((one.code, one.span.start), one)
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        *,
+        labels: tuple[Label, ...] = (),
+        help: tuple[str, ...] = (),  # noqa: A002 - the word that the report shows
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Add an error."""
+        self.add(Diagnostic(code, message, span, label, labels, help, notes))
+
+    def warning(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        label: str = "",
+        *,
+        help: tuple[str, ...] = (),  # noqa: A002 - the word that the report shows
+    ) -> None:
+        """Add a warning, which stops nothing."""
+        self.add(Diagnostic(code, message, span, label, (), help, (), "warning"))
+
+    @property
+    def has_errors(self) -> bool:
+        """Tell whether anything must be mended before the text can run."""
+        return any(one.severity == "error" for one in self._found.values())
+
+    def all(self) -> tuple[Diagnostic, ...]:
+        """Return everything, in the order of the text."""
+        return tuple(sorted(self._found.values(), key=lambda one: (one.span.start, one.code)))
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant, or None."""
+    pool = sorted({k for k in known if k != word})
+    folded = word.lower()
+    for one in pool:
+        if one.lower() == folded:
+            return one
+    found = difflib.get_close_matches(word, pool, 1, 0.7)
+    return found[0] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return ``did you mean `x`?`` for the nearest known word, else ``otherwise``."""
+    near = nearest(word, known)
+    return f"did you mean `{near}`?" if near else otherwise

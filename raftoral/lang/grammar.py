@@ -1,0 +1,77 @@
+"""Builds the LALR parser from ``grammar/rwf.lark``, once per process; the words of the language.
+
+The parser is built from the grammar text in about a fifth of a second, when the first source is
+parsed. Stored definitions run from their IR and never need it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from lark import Lark
+
+from raftoral._assets import asset
+
+if TYPE_CHECKING:
+    from lark import Transformer
+
+LATER: Final = frozenset(
+    {
+        "branch", "call", "collect", "compensate", "deadline", "enum", "give", "heartbeat",
+        "import", "limit", "parallel", "policy", "query", "queue", "race", "restart", "saga",
+        "start", "test", "undo",
+    }
+)  # fmt: skip
+"""Words of constructs that this release does not have; reserved, so that it can get them."""
+
+HUMAN: Final = {
+    "NAME": "a name",
+    "UNAME": "a Name",
+    "INT": "a whole number",
+    "DECIMAL": "a decimal",
+    "DURATION": "a duration such as 30s",
+    "MONEY": "an amount such as 9.99EUR",
+    "STRING": "a text",
+    "LONG_STRING": "a text",
+    "PERCENT": "a percentage such as 20%",
+    "CMP": "a comparison",
+    "$END": "the end of the file",
+}
+"""How people call the terminals that are no fixed words."""
+
+
+@functools.cache
+def grammar_text() -> str:
+    """Return the text of the grammar."""
+    return (asset("grammar") / "rwf.lark").read_text(encoding="utf-8")
+
+
+def build(transformer: Transformer[Any, Any] | None) -> Lark:
+    """Return a parser whose reductions call ``transformer``; positions come from kept tokens."""
+    return Lark(
+        grammar_text(),
+        parser="lalr",
+        lexer="contextual",
+        start=["start", "single_expr"],
+        maybe_placeholders=True,
+        transformer=transformer,
+    )
+
+
+@functools.cache
+def keywords() -> frozenset[str]:
+    """Return the words that have a meaning somewhere in the grammar."""
+    rules = "\n".join(line.split("//")[0] for line in grammar_text().splitlines())
+    return frozenset(re.findall(r'"([a-z]+)"', rules))
+
+
+def human(terminal: str, fixed: dict[str, str]) -> str:
+    """Return what people call a terminal; ``fixed`` are the terminals of one fixed text."""
+    return HUMAN.get(terminal) or f"`{fixed.get(terminal, terminal.lower())}`"
+
+
+def fixed_texts(parser: Lark) -> dict[str, str]:
+    """Return, per terminal that is one fixed word or sign, its text."""
+    return {t.name: t.pattern.value for t in parser.terminals if t.pattern.type == "str"}

@@ -1,0 +1,412 @@
+"""Why a text does not parse: the words that were meant, the brace that is missing, all in one run.
+
+Reads the text a second time, token by token and without building anything. At a mistake it asks the
+LALR tables what could have stood there, reports, goes on at the next line that begins a statement
+and drops the unfinished one. Frequent slips have a labelled snippet each in ``grammar/errors``.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from lark import Token
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.parsers.lalr_analysis import Shift
+
+from raftoral._assets import asset
+from raftoral.lang.diagnostics import Diagnostic, Label, nearest
+from raftoral.lang.grammar import LATER, fixed_texts, human, keywords
+from raftoral.lang.source import Source, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lark import Lark
+    from lark.parsers.lalr_parser_state import ParserState
+
+    from raftoral.lang.diagnostics import Diagnostics
+
+MISTAKES_MAX: Final = 20
+
+_ITEMS: Final = ("const", "record", "error", "activity", "fn", "workflow")
+# As names these words are fine; where nothing else fits, they are clauses of a later release.
+_LATER: Final = LATER | {"key", "self", "after"}
+_STATEMENTS: Final = (
+    "let", "var", "require", "return", "fail", "break", "continue", "checkpoint", "compute",
+    "sleep", "await", "log", "signal", "if", "match", "while", "for", "try", "case",
+)  # fmt: skip
+_RESUME = re.compile(
+    r"\n[ \t]*((?:"
+    + "|".join(_ITEMS + _STATEMENTS)
+    + r")\b|\}|(?!(?:retry|backoff|factor|jitter|timeout|on|as|else|max|and|or|raises)\b)"
+    + r"[a-z_]\w*(?=[ \t]*=[^=]|[ \t]+[a-z_{]))"
+)
+_CHARACTERS: Final = {
+    ";": ("statements need no `;`", "remove it"),
+    "'": ("a text stands between double quotes", 'write "..."'),
+    "&": ("`and` is written as a word", "write `and`"),
+    "!": ("`not` is written as a word", "write `not`"),
+    '"': ("this text is not closed", 'add `"`, or use `"""` for a text over several lines'),
+    "$": ("a hole in a text is written with braces alone", 'write "{name}"'),
+}
+_NOISE = re.compile(r'"""[\s\S]*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*"?|#[^\n]*')
+
+
+def explain(parser: Lark, source: Source, diagnostics: Diagnostics) -> None:
+    """Add a report for every mistake of a text that does not parse."""
+    _Reader(parser, source.text, diagnostics).read()
+
+
+def explain_hole(error: UnexpectedInput, hole: Span, text: str, diagnostics: Diagnostics) -> None:
+    """Add a report for a hole of a text that holds no expression."""
+    at = error.pos_in_stream
+    start = hole.end if at is None or not hole.start <= at < hole.end else at
+    found = text[start : start + 1]
+    diagnostics.error(
+        "RWF0007",
+        "this hole holds no expression",
+        Span(start, start + 1),
+        "unexpected here" if found != "}" else "something is missing",
+        help=("between braces stands an expression without quotes; write `\\{` for a brace",),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Slip:
+    """A frequent mistake: when it is recognised, and what is said then."""
+
+    message: str
+    help: str
+    word: str
+    expecting: str
+    place: tuple[int, str] | None
+
+
+# ------------------------------------------------------------------ what could stand here
+def _accepted(states: Mapping[int, Mapping[str, Any]], stack: Sequence[int]) -> set[str]:
+    """Return the terminals that may follow when the parser's states are ``stack``."""
+    return {
+        name
+        for name in states[stack[-1]]
+        if (name.isupper() or name == "$END") and _takes(states, stack, name)
+    }
+
+
+def _takes(states: Mapping[int, Mapping[str, Any]], stack: Sequence[int], terminal: str) -> bool:
+    """Tell whether ``terminal`` can be shifted after the reductions that it causes."""
+    own = list(stack)
+    while True:
+        entry = states[own[-1]].get(terminal)
+        if entry is None:
+            return False
+        action, arg = entry
+        if action is Shift:
+            return True
+        size = len(arg.expansion)
+        if size:
+            del own[-size:]
+        goal = states[own[-1]].get(arg.origin.name)
+        if goal is None:
+            return False
+        if terminal == "$END" and arg.origin.name == "start":
+            return True
+        own.append(goal[1])
+
+
+# ------------------------------------------------------------------ one reading
+class _Reader:
+    """The state of one explanation."""
+
+    def __init__(self, parser: Lark, text: str, diagnostics: Diagnostics) -> None:
+        self.parser = parser
+        self.text = text
+        self.diagnostics = diagnostics
+        self.fixed = fixed_texts(parser)
+        interactive = parser.parse_interactive(text, start="start")
+        self.thread = interactive.lexer_thread
+        self.state: ParserState[int] = interactive.parser_state
+        conf = copy(self.state.parse_conf)
+        conf.callbacks = {}  # nothing is built
+        self.state.parse_conf = conf
+        self.states: Mapping[int, Mapping[str, Any]] = conf.states
+        self.last: Token | None = None
+        # The states before the last token, and behind it.
+        self.before_last: list[int] = []
+        self.now: list[int] = list(self.state.state_stack)
+
+    def read(self) -> None:
+        """Read on until the end, or until a mistake after which no sense can be made."""
+        for _ in range(MISTAKES_MAX):
+            wrong = self.advance()
+            if wrong is None or not self.report(wrong):
+                return
+
+    def advance(self) -> UnexpectedInput | None:
+        """Feed tokens up to the next mistake; None at the end of the text."""
+        try:
+            for token in self.thread.lex(self.state):
+                self.state.feed_token(token)
+                self.before_last = self.now
+                self.now = list(self.state.state_stack)
+                self.last = token
+            end = Token("$END", "", len(self.text), 1, 1, 1, 1, len(self.text))
+            self.state.feed_token(end, is_end=True)
+        except UnexpectedInput as wrong:
+            return wrong
+        return None
+
+    def report(self, wrong: UnexpectedInput) -> bool:
+        """Add the report of one mistake; tell whether reading can go on."""
+        if isinstance(wrong, UnexpectedCharacters):
+            return self.unreadable(wrong.pos_in_stream)
+        assert isinstance(wrong, UnexpectedToken)
+        token = wrong.token
+        # The parser may have reduced before it refused the token.
+        self.state.state_stack[:] = self.now
+        self.state.value_stack[:] = [None] * (len(self.now) - 1)
+        accepted = _accepted(self.states, self.now)
+        if self.is_unclosed(token, accepted):
+            self.diagnostics.add(_unclosed(self.text))
+            return False
+        later = self.later(token)
+        if later is not None:
+            return self.not_yet(later)
+        self.diagnostics.add(self.slip(token, accepted) or self.unexpected(token, accepted))
+        return token.type != "$END" and self.resume(self.thread.state.line_ctr.char_pos)
+
+    # -------------------------------------------------------------- kinds of mistakes
+    def unreadable(self, at: int) -> bool:
+        character = self.text[at]
+        message, label = _CHARACTERS.get(
+            character, (f"unreadable character {character!r}", "no word or sign begins here")
+        )
+        end = at + 1
+        if character.isdigit():
+            end = at + len(re.match(r"[\w.]+", self.text[at:])[0])  # type: ignore[index]
+            message = "this number has letters that are no unit"
+            label = "units are ms s m h d w, or a currency such as EUR"
+        elif character == '"':
+            end = self.text.find("\n", at)
+        self.diagnostics.error("RWF0002", message, Span(at, end if end > at else at + 1), label)
+        self.thread.state.line_ctr.char_pos = end if end > at else len(self.text)
+        if character in '"' or character.isdigit():
+            return self.resume(self.thread.state.line_ctr.char_pos)
+        return True
+
+    def is_unclosed(self, token: Token, accepted: set[str]) -> bool:
+        """Tell whether a ``}`` is missing somewhere above."""
+        if "RBRACE" not in accepted and not any(
+            _takes(self.states, self.now[: n + 1], "RBRACE") for n in range(len(self.now))
+        ):
+            return False
+        if token.type == "$END":
+            return True
+        start = token.start_pos or 0
+        return token.value in _ITEMS and (
+            start == 0 or self.text[start - 1] == "\n"
+        )
+
+    def later(self, token: Token) -> Token | None:
+        """Return the word of a construct that this release does not have, if one is near."""
+        for one in (token, self.last):
+            if one is not None and one.type == "NAME" and one.value in _LATER:
+                return one
+        return None
+
+    def not_yet(self, word: Token) -> bool:
+        span = _at(word)
+        self.diagnostics.error(
+            "RWF0006",
+            f"`{word.value}` is not part of this release",
+            span,
+            "reserved for a later one",
+        )
+        return self.resume(max(_behind_block(self.text, span.end), self.pos()))
+
+    def pos(self) -> int:
+        return self.thread.state.line_ctr.char_pos
+
+    def slip(self, token: Token, accepted: set[str]) -> Diagnostic | None:
+        """Return the report of a frequent mistake that has a snippet."""
+        texts = {self.fixed.get(name, "") for name in accepted}
+        for one in _slips(self.parser):
+            if one.expecting and one.expecting not in texts:
+                continue
+            if one.word:
+                near = next((t for t in (token, self.last) if t and t.value == one.word), None)
+            else:
+                near = token if one.place == (self.now[-1], token.type) else None
+            if near is not None:
+                hints = (one.help,) if one.help else ()
+                return Diagnostic("RWF0005", one.message, _at(near), "", (), hints)
+        return None
+
+    def unexpected(self, token: Token, accepted: set[str]) -> Diagnostic:
+        words = keywords()
+        last = self.last
+        if last is not None and last.type in ("NAME", "UNAME") and last.value not in words:
+            meant = nearest(last.value, self.words_of(_accepted(self.states, self.before_last)))
+            if meant is not None:
+                return Diagnostic(
+                    "RWF0003",
+                    f"`{last.value}` is not a clause or statement",
+                    _at(last),
+                    f"did you mean `{meant}`?",
+                    (),
+                    (f"replace it: `{meant}`",),
+                    (f"read as a name, this line would have to continue `{last.value} = ...`",),
+                )
+        if token.type == "$END":
+            end = len(self.text.rstrip())
+            return Diagnostic(
+                "RWF0001",
+                "the text ends too early",
+                Span(max(0, end - 1), end),
+                self.expected(accepted),
+            )
+        meant = nearest(token.value, self.words_of(accepted)) if token.value.isalpha() else None
+        if meant is not None and token.value not in words:
+            return Diagnostic(
+                "RWF0003",
+                f"`{token.value}` is not a clause or statement",
+                _at(token),
+                f"did you mean `{meant}`?",
+            )
+        shown = token.value if len(token.value) <= 30 else token.value[:30] + "..."
+        return Diagnostic(
+            "RWF0001", f"unexpected `{shown}`", _at(token), self.expected(accepted)
+        )
+
+    def words_of(self, terminals: set[str]) -> set[str]:
+        return {w for t in terminals if (w := self.fixed.get(t, "")).isalpha()}
+
+    def expected(self, accepted: set[str]) -> str:
+        if {"NAME", "STRING", "INT"} <= accepted:
+            return "expected a value"
+        if "LET" in accepted:
+            return "expected a statement"
+        if "WORKFLOW" in accepted:
+            return "expected a definition"
+        # After a whole value anything may follow; say what ends it.
+        if "PLUS" in accepted:
+            accepted = accepted & {"LBRACE", "RBRACE", "RPAR", "RSQB", "COMMA", "ELSE", "THEN", "IN"}
+        names = sorted({human(t, self.fixed) for t in accepted})[:5]
+        return "expected " + " or ".join(names) if names else "nothing can stand here"
+
+    # -------------------------------------------------------------- going on
+    def resume(self, pos: int) -> bool:
+        """Go to the next line that begins a statement and drop the unfinished one."""
+        while found := _RESUME.search(self.text, pos):
+            pos = found.start(1)
+            word = found[1]
+            kind = "RBRACE" if word == "}" else word.upper() if word in keywords() else "NAME"
+            if self.drop_to(kind):
+                self.thread.state.line_ctr.char_pos = pos
+                self.thread.state.last_token = None
+                self.last = None
+                self.now = list(self.state.state_stack)
+                return True
+        return False
+
+    def drop_to(self, terminal: str) -> bool:
+        """Pop the parser's stacks until ``terminal`` can begin or end a statement there."""
+        stack = self.state.state_stack
+        probe = "LET" if terminal == "NAME" else terminal
+        for size in range(len(stack), 0, -1):
+            if _takes(self.states, stack[:size], probe):
+                del stack[size:]
+                del self.state.value_stack[max(0, size - 1) :]
+                return True
+        return False
+
+
+def _at(token: Token) -> Span:
+    return Span(token.start_pos or 0, token.end_pos or 0)
+
+
+# ------------------------------------------------------------------ braces
+def _quiet(text: str) -> str:
+    """Return ``text`` with texts and comments blanked, so that every brace counts."""
+    return _NOISE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+
+
+def _behind_block(text: str, pos: int) -> int:
+    """Return where the block that begins on the line of ``pos`` ends; ``pos`` if there is none."""
+    quiet = _quiet(text)
+    line_end = quiet.find("\n", pos)
+    opened = quiet.find("{", pos, len(quiet) if line_end < 0 else line_end)
+    if opened < 0:
+        return pos
+    depth = 0
+    for found in re.finditer(r"[{}]", quiet[opened:]):
+        depth += 1 if found[0] == "{" else -1
+        if depth == 0:
+            return opened + found.end()
+    return pos
+
+
+def _unclosed(text: str) -> Diagnostic:
+    """Return the report that blames the block whose indentation says it was meant to end."""
+    opened: list[tuple[int, int]] = []
+    suspect: tuple[int, int] | None = None
+    offset = 0
+    for line in _quiet(text).split("\n"):
+        body = line.lstrip(" \t")
+        indent = len(line) - len(body)
+        begins_closing = body.startswith("}")
+        if body and opened and suspect is None:
+            if begins_closing and indent < opened[-1][1]:
+                suspect = (opened[-1][0], offset + indent)
+            elif not begins_closing and indent <= opened[-1][1]:
+                suspect = (opened[-1][0], offset + indent)
+        for found in re.finditer(r"[{}]", line):
+            if found[0] == "{":
+                opened.append((offset + found.start(), indent))
+            elif opened:
+                opened.pop()
+        offset += len(line) + 1
+    if suspect is None:
+        suspect = (opened[-1][0] if opened else 0, max(0, len(text.rstrip()) - 1))
+    start, end = suspect
+    return Diagnostic(
+        "RWF0004",
+        "this block is never closed",
+        Span(start, start + 1),
+        "opened here",
+        (Label(Span(end, end + 1), "the indentation says it should have ended before this"),),
+        ("add `}` on its own line above",),
+    )
+
+
+# ------------------------------------------------------------------ frequent slips
+@functools.cache
+def _slips(parser: Lark) -> tuple[_Slip, ...]:
+    """Return the snippets of ``grammar/errors``, each read up to its mistake."""
+    found = []
+    for path in sorted((asset("grammar") / "errors").glob("*.rwf")):
+        text = path.read_text(encoding="utf-8")
+        head = dict(re.findall(r"^# (says|help|word|expecting): (.*)$", text, re.MULTILINE))
+        place = None
+        if "word" not in head:
+            reader = _Reader(parser, text, _Nobody)
+            wrong = reader.advance()
+            assert isinstance(wrong, UnexpectedToken), f"{path.name} has no mistake"
+            place = (reader.now[-1], wrong.token.type)
+        found.append(
+            _Slip(
+                head["says"],
+                head.get("help", ""),
+                head.get("word", ""),
+                head.get("expecting", ""),
+                place,
+            )
+        )
+    return tuple(found)
+
+
+_Nobody: Any = None
+"""The snippets are read up to their first mistake, so nothing is ever reported there."""

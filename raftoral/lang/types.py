@@ -1,0 +1,206 @@
+"""The types of the language: what fits where, what two have in common, how they are written.
+
+Structural for lists and maps, nominal for records and errors. The IR keeps types as plain lists
+(`to_ir`); `convert` reads those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A type without parts."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyType:
+    """Money of one currency, or of any (None)."""
+
+    currency: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListType:
+    """``list<item>``."""
+
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
+class MapType:
+    """``map<string, item>``."""
+
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalType:
+    """``item?``; never an optional of an optional."""
+
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
+class RecordType:
+    """A record by its name; the payload of a signal is one too, named ``signal x``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorType:
+    """An error that was caught or made; None where several are possible."""
+
+    name: str | None
+
+
+Type: TypeAlias = "Simple | MoneyType | ListType | MapType | OptionalType | RecordType | ErrorType"
+
+BOOL: Final = Simple("bool")
+STRING: Final = Simple("string")
+BYTES: Final = Simple("bytes")
+INT: Final = Simple("int")
+DECIMAL: Final = Simple("decimal")
+DURATION: Final = Simple("duration")
+TIMESTAMP: Final = Simple("timestamp")
+JSON: Final = Simple("json")
+NOTHING: Final = Simple("none")
+UNKNOWN: Final = Simple("?")
+"""After a mistake that was reported: fits everywhere, so that one mistake is one report."""
+NEVER: Final = Simple("never")
+"""The item of an empty list: fits everywhere."""
+
+SIMPLE: Final = {t.name: t for t in (BOOL, STRING, BYTES, INT, DECIMAL, DURATION, TIMESTAMP, JSON)}
+BUILT_IN: Final = (*SIMPLE, "money", "list", "map")
+
+
+def show(kind: Type) -> str:
+    """Return the type as it is written."""
+    match kind:
+        case Simple(name):
+            return name
+        case MoneyType(currency):
+            return f"money<{currency}>" if currency else "money"
+        case ListType(item):
+            return "list" if item == NEVER else f"list<{show(item)}>"
+        case MapType(item):
+            return "map" if item == NEVER else f"map<string, {show(item)}>"
+        case OptionalType(item):
+            return f"{show(item)}?"
+        case RecordType(name):
+            return name
+        case ErrorType(name):
+            return name or "error"
+
+
+def optional(kind: Type) -> Type:
+    """Return ``kind?``; what can be none already stays."""
+    if isinstance(kind, OptionalType) or kind in (NOTHING, UNKNOWN, JSON):
+        return kind
+    return OptionalType(kind)
+
+
+def required(kind: Type) -> Type:
+    """Return the type without its ``?``."""
+    return kind.item if isinstance(kind, OptionalType) else kind
+
+
+def fits(value: Type, target: Type) -> bool:
+    """Tell whether a value of one type may stand where the other is asked for."""
+    if value == target or UNKNOWN in (value, target) or value == NEVER:
+        return True
+    match value, target:
+        case ErrorType(), ErrorType(None):
+            return True
+        case _, Simple("json"):
+            return storable(value)
+        case OptionalType(a), OptionalType(b):
+            return fits(a, b)
+        case Simple("none"), OptionalType():
+            return True
+        case _, OptionalType(item):
+            return fits(value, item)
+        case MoneyType(), MoneyType(None):
+            return True
+        case (ListType(a), ListType(b)) | (MapType(a), MapType(b)):
+            return fits(a, b)
+        case _:
+            return False
+
+
+def common(a: Type, b: Type) -> Type | None:
+    """Return the type that holds the values of both, or None."""
+    if fits(a, b):
+        return b if a != UNKNOWN else a
+    if fits(b, a):
+        return a
+    match a, b:
+        case MoneyType(), MoneyType():
+            return MoneyType(None)
+        case Simple("none"), _:
+            return optional(b) if storable(b) else None
+        case _, Simple("none"):
+            return optional(a) if storable(a) else None
+        case OptionalType(), _:
+            inner = common(a.item, required(b))
+            return None if inner is None else optional(inner)
+        case _, OptionalType(item):
+            inner = common(a, item)
+            return None if inner is None else optional(inner)
+        case ListType(x), ListType(y):
+            inner = common(x, y)
+            return None if inner is None else ListType(inner)
+        case MapType(x), MapType(y):
+            inner = common(x, y)
+            return None if inner is None else MapType(inner)
+        case ErrorType(), ErrorType():
+            return ErrorType(None)
+        case _:
+            return None
+
+
+def storable(kind: Type) -> bool:
+    """Tell whether a history can hold values of the type; errors are no values to keep."""
+    match kind:
+        case ErrorType():
+            return False
+        case ListType(item) | MapType(item) | OptionalType(item):
+            return storable(item)
+        case _:
+            return True
+
+
+def ordered(kind: Type) -> bool:
+    """Tell whether values of the type have an order."""
+    return kind in (INT, DECIMAL, STRING, DURATION, TIMESTAMP, UNKNOWN, NEVER) or isinstance(
+        kind, MoneyType
+    )
+
+
+def number(kind: Type) -> bool:
+    """Tell whether the type is int or decimal."""
+    return kind in (INT, DECIMAL)
+
+
+def to_ir(kind: Type) -> list[Any]:
+    """Return the plain form that the IR keeps."""
+    match kind:
+        case MoneyType(currency):
+            return ["money", currency]
+        case ListType(item):
+            return ["list", to_ir(item)]
+        case MapType(item):
+            return ["map", to_ir(item)]
+        case OptionalType(item):
+            return ["optional", to_ir(item)]
+        case RecordType(name):
+            return ["record", name]
+        case Simple(name):
+            return [name]
+        case ErrorType():
+            raise AssertionError("an error is no stored value")
