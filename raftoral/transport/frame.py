@@ -35,12 +35,12 @@ class Kind(IntEnum):
     BEAT = 2  # wall clock in ms
     RAFT = 3  # group, message, group, message, ...
     PROPOSE = 4  # entry kind, wants result, first proposal id, [command, ...]
-    PROPOSED = 5  # first proposal id, taken, refused, first index, term, error code, leader
-    APPLIED = 6  # [proposal id, result or None, ...]
+    PROPOSED = 5  # first proposal id, taken, refused, first index, term, error code, leader, why
+    APPLIED = 6  # proposal id, answer, proposal id, answer, ...
     REQUEST = 7  # request id, method, value
     REPLY = 8  # request id, value or None, error
-    SNAPSHOT = 9  # transfer id, part number, part
-    SNAPSHOT_ACK = 10  # transfer id, part number, went well
+    SNAPSHOT = 9  # transfer id, part number, kind of part, bytes
+    SNAPSHOT_ACK = 10  # transfer id, parts taken, verdict
 
 
 _KINDS: Final = tuple(Kind)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
+from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import (
     LimitExceeded,
     NodeStopped,
@@ -19,9 +21,25 @@ from raftoral.errors import (
     Unavailable,
     UsageError,
 )
+from raftoral.groups.clock import SystemClock
+from raftoral.groups.host import Host
+from raftoral.groups.router import Router
 from raftoral.ids import GroupId, Index, NodeId, Term
-from raftoral.raft.messages import ConfChange, ConfOp, ConfState, EntryKind, SnapshotMeta
+from raftoral.raft.messages import (
+    ConfChange,
+    ConfOp,
+    ConfState,
+    Entry,
+    EntryKind,
+    Message,
+    MessageType,
+    SnapshotMeta,
+    to_wire,
+)
+from raftoral.storage.memory import MemoryNodeStore
+from raftoral.transport.base import Local
 from raftoral.transport.frame import Frame, Kind, frame_of
+from raftoral.transport.tcp import TcpTransport
 from tests.groups.toy import G1, G2, QUICK, WALL, Toy, ToyCluster, run, until
 
 if TYPE_CHECKING:
@@ -429,9 +447,6 @@ def test_nothing_is_vouched_for_before_it_is_synced() -> None:
 
 def sends_after_sync(frame: Frame) -> bool:
     """Return whether a RAFT frame holds an acknowledgement or a vote."""
-    from raftoral.codec import unpack_record
-    from raftoral.raft.messages import MessageType
-
     kinds = {unpack_record(data)[0] for data in frame.body[1::2]}
     return bool(kinds & {MessageType.APPEND_RESPONSE, MessageType.VOTE_RESPONSE})
 
@@ -639,8 +654,6 @@ def test_hostile_frames_are_the_peers_fault(frame: Frame) -> None:
 @pytest.mark.parametrize("claim", [lambda m: m._replace(from_=3), lambda m: m._replace(to=3)])
 def test_messages_in_others_names_are_refused(claim: Callable[..., object]) -> None:
     """A message whose sender or receiver is not that of the connection reaches no core."""
-    from raftoral.codec import pack_record
-    from raftoral.raft.messages import Message, MessageType, to_wire
 
     async def test(cluster: ToyCluster) -> None:
         node = cluster.node(1)
@@ -652,3 +665,93 @@ def test_messages_in_others_names_are_refused(claim: Callable[..., object]) -> N
         assert group.raw.term == 1
 
     run(test)
+
+
+# ------------------------------------------------------------------ messages on the way
+class Recorded:
+    """A transport that only remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[NodeId, Frame]] = []
+        self.works = True
+
+    def send(self, to: NodeId, frame: Frame) -> bool:
+        """Remember ``frame``."""
+        self.sent.append((to, frame))
+        return self.works
+
+
+def append(to: int, *entries: bytes) -> Message:
+    """Return an append with these entries behind index 5."""
+    made = tuple(
+        Entry(Term(2), Index(6 + n), EntryKind.NORMAL, data) for n, data in enumerate(entries)
+    )
+    return Message(
+        MessageType.APPEND, NodeId(to), NodeId(1), Term(2), Term(2), Index(5), entries=made
+    )
+
+
+def test_an_append_without_entries_waits_for_some() -> None:
+    """A bare commit index leaves a turn later, and not at all if entries leave before that."""
+    wire = Recorded()
+    router = Router(NodeId(1), wire)  # type: ignore[arg-type]  # sending is all it does
+    router.post(G1, [append(2), append(3)])
+    router.send()
+    assert wire.sent == []
+    assert router.has_waiting
+    router.begin_turn()
+    router.post(G1, [append(2, b"x")])
+    router.send()
+    assert [to for to, _ in wire.sent] == [2, 3]
+    carried = [unpack_record(frame.body[1])[7] for _, frame in wire.sent]
+    assert [len(entries) for entries in carried] == [1, 0]
+
+
+def test_messages_of_a_drain_share_frames_of_bounded_size() -> None:
+    """Small messages of several groups share a frame, large ones travel alone, in order."""
+    wire = Recorded()
+    router = Router(NodeId(1), wire)  # type: ignore[arg-type]  # sending is all it does
+    router.post(G1, [append(2, b"a"), append(2, b"x" * 200_000)])
+    router.post(G2, [append(2, b"x" * 200_000), append(2, b"z")])
+    router.send()
+    assert [frame.body[::2] for _, frame in wire.sent] == [[1, 1], [2, 2]]
+    wire.works = False
+    router.post(G1, [append(2, b"a")])
+    assert router.send() == [(G1, 2)]
+
+
+def test_three_hosts_over_sockets() -> None:
+    """The same hosts elect, commit and answer over TCP."""
+
+    async def main() -> None:
+        clock = SystemClock()
+        transports = [
+            TcpTransport(
+                Local("c", NodeId(n), f"n{n}"),
+                "127.0.0.1:0",
+                wall=clock.wall,
+                chance=Random(n).randrange,
+            )
+            for n in (1, 2, 3)
+        ]
+        hosts = []
+        conf = ConfState(voters=(NodeId(1), NodeId(2), NodeId(3)))
+        for transport in transports:
+            await transport.start()
+        peers = {transport.local.node: transport.address for transport in transports}
+        for transport in transports:
+            node = transport.local.node
+            host = Host(node, MemoryNodeStore(), transport, clock, Random(node).randrange, QUICK)
+            host.add_group(G1, Toy(), bootstrap=SnapshotMeta(Index(1), Term(1), conf))
+            host.start()
+            transport.set_peers(peers)
+            hosts.append(host)
+        answers = await asyncio.gather(
+            *(host.propose(G1, b"%d" % n, 10) for n in range(100) for host in hosts)
+        )
+        assert sorted(answer[3] for answer in answers) == list(range(1, 301))
+        for host, transport in zip(hosts, transports, strict=True):
+            host.stop()
+            await transport.close()
+
+    asyncio.run(main())
