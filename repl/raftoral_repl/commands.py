@@ -187,7 +187,7 @@ def _where(session: Session, _: Sequence[str]) -> Answer:
     if here.asks:
         rows.append(("asks", here.asks))
     if here.ended:
-        rows.append(("ended", "the workflow has returned"))
+        rows.append(("ended", "yes"))
     if here.diverged is not None:
         rows.append(("diverged", f"recorded {here.diverged.recorded}"))
         rows.append(("", f"yielded {here.diverged.yielded}"))

@@ -73,7 +73,7 @@ class Screen:
             event = f"[{stop.position - 1}] {describe(move.event)}"
         self.say(self._cut(f"{stop.position}/{move.total}  {event}"), "cyan")
         if stop.ended or not stop.line:
-            self.say("  the workflow has returned" if stop.ended else "  nothing has run yet")
+            self.say("  the workflow has ended" if stop.ended else "  nothing has run yet")
         else:
             self.say(self._cut(f"  {PurePath(stop.place).name}:{stop.line}  {moved.statement}"))
         changed = ", ".join(map(_change, move.changed)) or "no variable changed"

@@ -144,7 +144,7 @@ def program_of(view: HistoryView, text: str | None, registry: Registry | None) -
         return _program_of_file(view, text)
     if view.kind == "python" or not view.ir:
         return _python_program(view, registry)
-    return _rwf_program(view.ir, view.name, view.source, ())
+    return _rwf_program(view.ir, view.source, ())
 
 
 def _python_program(view: HistoryView, registry: Registry | None) -> Program:
@@ -182,8 +182,9 @@ def _program_of_file(view: HistoryView, path: str) -> Program:
     except OSError as error:
         raise CalledWrongly(f"cannot read {path}: {error.strerror}") from None
     compiled = compile_source(source)
-    if any(each.severity == "error" for each in compiled.diagnostics):
-        raise UsageError(f"{path} does not compile\n{render_all(compiled.diagnostics, source)}")
+    if compiled.has_errors:
+        report = render_all(compiled.diagnostics, compiled.source).rstrip()
+        raise UsageError(f"{path} does not compile\n{report}")
     unit = _unit(compiled.units, view, path)
     notes = []
     if unit.meaning_hash != view.meaning_hash:
@@ -191,7 +192,7 @@ def _program_of_file(view: HistoryView, path: str) -> Program:
             f"{path} has other code than the run was recorded with "
             f"({view.name} version {view.version})"
         )
-    return _rwf_program(unit.ir, unit.name, unit.source, tuple(notes))
+    return _rwf_program(unit.ir, unit.source, tuple(notes))
 
 
 def _unit(units: Sequence[WorkflowUnit], view: HistoryView, path: str) -> WorkflowUnit:
@@ -205,12 +206,14 @@ def _unit(units: Sequence[WorkflowUnit], view: HistoryView, path: str) -> Workfl
     return next((unit for unit in named if unit.version == view.version), named[-1])
 
 
-def _rwf_program(ir: bytes, name: str, text: str, notes: tuple[str, ...]) -> Program:
+def _rwf_program(ir: bytes, text: str, notes: tuple[str, ...]) -> Program:
     from raftoral.lang import compile as language
 
     def start(started: Started) -> Body:
         return language.start(ir, started.input)
 
+    # Damaged code is told here; a run would only fail with it.
+    name = language.interface(ir).name
     head = f"workflow {name}"
     lines = text.splitlines()
     first = next((n for n, line in enumerate(lines, 1) if line.startswith(head)), 1)
