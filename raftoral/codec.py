@@ -36,18 +36,39 @@ DEPTH_MAX: Final = 64
 ITEMS_MAX: Final = 100_000
 
 _DECIMAL, _MONEY, _DURATION, _TIMESTAMP = 1, 2, 3, 4
-_PLAIN = (bool, int, str, bytes)
+_PLAIN: Final = frozenset({type(None), bool, str, bytes})
 
 
 # ------------------------------------------------------------------ values
-def pack(value: object, *, floats: bool = False, bytes_max: int = VALUE_BYTES_MAX) -> bytes:
+class _Unfit(Exception):
+    """What cannot be stored, and where inside the value; never leaves this module."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.place: list[str | int] = []
+
+
+def pack(
+    value: object,
+    *,
+    floats: bool = False,
+    bytes_max: int = VALUE_BYTES_MAX,
+    names: Sequence[str] = (),
+) -> bytes:
     """Return the canonical bytes of a value; ``floats`` allows finite floats in it.
 
     Raises `InvalidInput` for what no history can hold (a float, a set, an int beyond 64 bit, a
-    map whose keys are not text, nesting beyond 64), naming the place, and `LimitExceeded` above
-    256 KiB.
+    map whose keys are not text, nesting beyond 64, more than 100,000 items in one list), naming the
+    place, and `LimitExceeded` above 256 KiB. ``names`` are how the items of a list are called.
     """
-    data = cast(bytes, msgpack.packb(_canonical(value, "", 0, floats)))
+    try:
+        data = cast(bytes, msgpack.packb(_canonical(value, 0, floats)))
+    except _Unfit as unfit:
+        raise InvalidInput(f"{_at(unfit.place, names)} {unfit}") from None
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"a text holds {error.object[error.start]!a}, half a character"
+        ) from None
     if len(data) > bytes_max:
         raise LimitExceeded(
             f"the value takes {len(data):,} bytes; a stored value may take {bytes_max:,}. "
@@ -71,71 +92,79 @@ def unpack(data: bytes) -> Value:
     return cast(Value, value)
 
 
-def _canonical(value: object, where: str, depth: int, floats: bool) -> object:
+def _canonical(value: Any, depth: int, floats: bool) -> Any:
     """Return ``value`` in the form that packs canonically, or refuse it."""
     kind = type(value)
-    if value is None or kind is str or kind is bool or kind is bytes:
+    if kind in _PLAIN:
         return value
     if kind is int:
-        if not INT_MIN <= cast(int, value) <= INT_MAX:
-            raise InvalidInput(f"{_at(where)} is an integer beyond 64 bit")
+        if not INT_MIN <= value <= INT_MAX:
+            raise _Unfit("is an integer beyond 64 bit")
         return value
-    if depth >= DEPTH_MAX:
-        raise InvalidInput(f"{_at(where)} is nested deeper than {DEPTH_MAX} levels")
-    if kind is dict:
-        items = cast("dict[object, object]", value)
-        for key in items:
-            if type(key) is not str:
-                raise InvalidInput(f"{_at(where)} has a map key that is no text: {key!r:.40}")
-        named = cast("dict[str, object]", items)
-        return {
-            key: _canonical(named[key], f"{where}.{key}", depth + 1, floats)
-            for key in sorted(named)
-        }
-    if kind is list or kind is tuple:
-        elements = cast("Sequence[object]", value)
-        return [
-            _canonical(item, f"{where}[{n}]", depth + 1, floats) for n, item in enumerate(elements)
-        ]
-    if floats and kind is float and isfinite(cast(float, value)):
+    if kind is list or kind is tuple or kind is dict:
+        if depth >= DEPTH_MAX:
+            raise _Unfit(f"is nested deeper than {DEPTH_MAX} levels")
+        if len(value) > ITEMS_MAX:
+            raise _Unfit(f"has {len(value):,} items; one list or map may have {ITEMS_MAX:,}")
+        inside = _canonical_map if kind is dict else _canonical_list
+        return inside(value, depth + 1, floats)
+    if floats and kind is float and isfinite(value):
         return value
-    return _to_ext(value, where)
+    return _to_ext(value)
 
 
-def _to_ext(value: object, where: str) -> msgpack.ExtType:
+def _canonical_list(value: Sequence[Any], depth: int, floats: bool) -> list[Any]:
+    items: list[Any] = []
+    try:
+        for item in value:
+            items.append(item if type(item) in _PLAIN else _canonical(item, depth, floats))
+    except _Unfit as unfit:
+        unfit.place.append(len(items))
+        raise
+    return items
+
+
+def _canonical_map(value: dict[Any, Any], depth: int, floats: bool) -> dict[str, Any]:
+    for key in value:
+        if type(key) is not str:
+            raise _Unfit(f"has a map key that is no text: {key!r:.40}")
+    items: dict[str, Any] = {}
+    key = ""
+    try:
+        for key in sorted(value):
+            items[key] = _canonical(value[key], depth, floats)
+    except _Unfit as unfit:
+        unfit.place.append(key)
+        raise
+    return items
+
+
+def _to_ext(value: object) -> msgpack.ExtType:
     if isinstance(value, Decimal):
-        return msgpack.ExtType(_DECIMAL, _decimal_text(value, where).encode())
+        return msgpack.ExtType(_DECIMAL, _decimal_text(value).encode())
     if isinstance(value, Money):
-        text = f"{value.currency}{_decimal_text(value.amount, where)}"
-        return msgpack.ExtType(_MONEY, text.encode())
+        return msgpack.ExtType(_MONEY, f"{value.currency}{_decimal_text(value.amount)}".encode())
     if isinstance(value, timedelta):
-        return msgpack.ExtType(_DURATION, _int_bytes(millis_of(value), where))
+        return msgpack.ExtType(_DURATION, millis_of(value).to_bytes(8, "big", signed=True))
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise InvalidInput(f"{_at(where)} is a time without a zone; use datetime.now(UTC)")
-        return msgpack.ExtType(_TIMESTAMP, _int_bytes(millis_since_epoch(value), where))
+            raise _Unfit("is a time without a zone; use datetime.now(UTC)")
+        millis = millis_since_epoch(value)
+        return msgpack.ExtType(_TIMESTAMP, millis.to_bytes(8, "big", signed=True))
     if isinstance(value, float):
-        raise InvalidInput(
-            f"{_at(where)} is a float, which is not exact on every node; use Decimal or int"
-        )
-    raise InvalidInput(
-        f"{_at(where)} is a {type(value).__name__}; a workflow stores None, bool, int, str, bytes, "
+        raise _Unfit("is a float, which is not exact on every node; use Decimal or int")
+    raise _Unfit(
+        f"is a {type(value).__name__}; a workflow stores None, bool, int, str, bytes, "
         "Decimal, Money, timedelta, datetime, lists and maps of them"
     )
 
 
-def _decimal_text(number: Decimal, where: str) -> str:
+def _decimal_text(number: Decimal) -> str:
     if not number.is_finite():
-        raise InvalidInput(f"{_at(where)} is {number}, which is no number to store")
+        raise _Unfit(f"is {number}, which is no number to store")
     if len(number.as_tuple().digits) > EXACT.prec:
-        raise InvalidInput(f"{_at(where)} has more than {EXACT.prec} significant digits")
+        raise _Unfit(f"has more than {EXACT.prec} significant digits")
     return str(number)
-
-
-def _int_bytes(number: int, where: str) -> bytes:
-    if not INT_MIN <= number <= INT_MAX:
-        raise InvalidInput(f"{_at(where)} is out of range")
-    return number.to_bytes(8, "big", signed=True)
 
 
 def _from_ext(code: int, data: bytes) -> Value:
@@ -160,8 +189,14 @@ def _finite(text: str) -> Decimal:
     return number
 
 
-def _at(where: str) -> str:
-    return f"`{where.lstrip('.')}`" if where else "the value"
+def _at(place: list[str | int], names: Sequence[str]) -> str:
+    """Return how a message calls a place inside a value; it was noted from the inside out."""
+    text = ""
+    for depth, part in enumerate(reversed(place)):
+        if depth == 0 and type(part) is int and part < len(names):
+            part = names[part]
+        text += f"[{part}]" if type(part) is int else f".{part}"
+    return f"`{text.lstrip('.')}`" if text else "the value"
 
 
 assert EPOCH.tzinfo is UTC

@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import types
 import typing
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -66,7 +67,7 @@ def from_plain(value: object, kind: Any) -> Any:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise InvalidInput(str(error)) from None
-    except TypeError as error:
+    except (TypeError, NameError) as error:
         raise UsageError(
             f"the type {kind!r} cannot be stored and read back: {error}. Use dataclasses, enums, "
             "TypedDicts, pydantic models, or the plain kinds"
@@ -78,7 +79,7 @@ def hints_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     """Return the resolved annotations of ``function``; empty if they cannot be resolved."""
     try:
         return typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):
+    except (NameError, TypeError, AttributeError, SyntaxError):
         return {}
 
 
@@ -92,13 +93,29 @@ def result_type(function: Callable[..., Any]) -> Any:
 
 
 @functools.cache
+def takes_float(function: Callable[..., Any]) -> bool:
+    """Tell whether a parameter of ``function`` declares a float."""
+    hints = hints_of(function)
+    return any(mentions_float(kind) for name, kind in hints.items() if name != "return")
+
+
+@functools.cache
 def mentions_float(kind: Any) -> bool:
     """Tell whether ``kind`` declares a float anywhere, so that a float may be stored for it."""
-    if kind is float:
-        return True
-    if dataclasses.is_dataclass(kind):
-        return any(mentions_float(hint) for hint in typing.get_type_hints(kind).values())
-    return any(mentions_float(part) for part in typing.get_args(kind) if not isinstance(part, str))
+    seen: set[int] = set()
+    waiting = [kind]
+    while waiting:
+        part = waiting.pop()
+        if part is float:
+            return True
+        if id(part) in seen or isinstance(part, str):
+            continue
+        seen.add(id(part))
+        waiting += typing.get_args(part)
+        waiting.append(getattr(part, "__supertype__", None))
+        if isinstance(part, type) and "__annotations__" in vars(part):
+            waiting += hints_of(part).values()
+    return False
 
 
 # ------------------------------------------------------------------ JSON, for people and HTTP
@@ -152,16 +169,30 @@ def json_schema(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]
 
 
 def relaxed(value: Value, kind: Any) -> Any:
-    """Return a JSON value as the Python type ``kind``, reading exact kinds from their texts."""
+    """Return a JSON value as the Python type ``kind``, reading exact kinds from their texts.
+
+    What is of no exact kind, or does not fit, comes back as it is: `from_plain` judges it.
+    """
     if kind is Money or kind is timedelta or kind is Decimal:
         return _exact_from_text(value, kind)
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        value = {k: relaxed(v, hints[k]) if k in hints else v for k, v in value.items()}
-    elif typing.get_origin(kind) is list and isinstance(value, list):
-        (item,) = typing.get_args(kind)
-        value = [relaxed(v, item) for v in value]
+    outer, parts = typing.get_origin(kind), typing.get_args(kind)
+    if outer in (typing.Union, types.UnionType):
+        exact = [part for part in parts if part is not type(None)]
+        return relaxed(value, exact[0]) if len(exact) == 1 and value is not None else value
+    if outer in (list, tuple, Sequence) and isinstance(value, list) and parts:
+        return [relaxed(item, parts[0]) for item in value] if _is_uniform(parts) else value
+    if isinstance(value, dict):
+        if outer in (dict, Mapping) and len(parts) == 2:
+            return {key: relaxed(item, parts[1]) for key, item in value.items()}
+        if isinstance(kind, type):
+            hints = hints_of(kind)
+            return {key: relaxed(item, hints.get(key, Any)) for key, item in value.items()}
     return value
+
+
+def _is_uniform(parts: tuple[Any, ...]) -> bool:
+    """Tell whether the arguments of a list or tuple type name one type for all its items."""
+    return len(parts) == 1 or parts[1] is Ellipsis
 
 
 def _exact_from_text(value: Value, kind: Any) -> Any:

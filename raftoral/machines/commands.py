@@ -13,7 +13,8 @@ from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, UsageError
 
 # The field types are read at run time, to check what a log holds.
-from raftoral.ids import Epoch, Index, NodeId, Position, RunId, Version  # noqa: TC001
+from raftoral.ids import Epoch, Index, NodeId, Position, RunId, Version
+from raftoral.values import INT_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +184,7 @@ def _base(hint: Any) -> Any:
     """Return what a field's type is in a record: a plain type, or a tuple of one for a list."""
     if get_origin(hint) is list:
         return (_base(get_args(hint)[0]),)
-    return getattr(hint, "__supertype__", hint)
+    return hint if hint is NodeId else getattr(hint, "__supertype__", hint)
 
 
 _TYPES: Final = {
@@ -206,6 +207,7 @@ def decode(data: bytes) -> Command:
 
 def _fits(value: Any, kind: Any) -> bool:
     if isinstance(kind, tuple):
-        (item,) = kind
-        return type(value) is list and all(type(each) is item for each in value)
-    return type(value) is kind and (kind is not int or value >= 0)
+        return type(value) is list and all(_fits(each, kind[0]) for each in value)
+    if kind is NodeId:
+        return type(value) is int and 0 <= value < 2**32  # Ids stand in keys with four bytes.
+    return type(value) is kind and (kind is not int or 0 <= value <= INT_MAX)

@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from raftoral.codec import pack_record, unpack, unpack_record
+from raftoral.codec import pack, pack_record, unpack, unpack_record
 from raftoral.errors import CorruptionError, RaftoralError, UsageError
 from raftoral.ids import NOBODY, SLOTS, Epoch, Index, Millis, NodeId, Position, RunId
 from raftoral.machines import commands, runs
 from raftoral.machines.placement import home_of, slot_of
 from raftoral.machines.runs import COMPLETED, FAILED, PARKED, RUNNING, Run
 from raftoral.replay import history
+from raftoral.replay.effects import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raftoral.kv import Reader, Transaction
+    from raftoral.values import Value
 
 MAILBOX_MAX: Final = 1_000
+SIGNAL_ID_LENGTH_MAX: Final = 200
 LIVE_RUNS_MAX: Final = 200_000
 
 Result: TypeAlias = "list[Any]"
@@ -115,13 +118,14 @@ class Execution:
         return runs.clock(reader)
 
 
-def _apply(step: _Step, data: bytes) -> Result:
+def _apply(step: _Step, data: bytes, *, inside: bool = False) -> Result:
+    """Apply one command; ``inside`` a `Many`, which holds no other."""
     try:
         match commands.decode(data):
             case commands.Settle() as settle:
                 return _settle(step, settle)
-            case commands.Many(many):
-                return ["ok", [_apply(step, each) for each in many]]
+            case commands.Many(many) if not inside:
+                return ["ok", [_apply(step, each, inside=True) for each in many]]
             case commands.StartRun() as start:
                 return _start(step, start)
             case commands.Signal() as signal:
@@ -138,10 +142,18 @@ def _apply(step: _Step, data: bytes) -> Result:
                 return _forget(step, forget)
             case other:
                 return ["refused", "usage", f"an execution group knows no `{other.tag}`"]
-    except (UsageError, CorruptionError) as error:
+    except UsageError as error:
         return ["refused", error.code, str(error)]
     except _Refused as refused:
         return ["refused", refused.kind, str(refused)]
+
+
+def _value(data: bytes) -> Value:
+    """Return a value that a command brings. Bad bytes are a refusal here; in the state, damage."""
+    try:
+        return unpack(data)
+    except CorruptionError as error:
+        raise UsageError(str(error)) from None
 
 
 # ------------------------------------------------------------------ starting
@@ -173,7 +185,7 @@ def _start(step: _Step, command: commands.StartRun) -> Result:
     )
     event = history.encode(
         history.Started(
-            run.name, run.version, run.meaning_hash, unpack(command.input), step.now, "", 0
+            run.name, run.version, run.meaning_hash, _value(command.input), step.now, "", 0
         ),
         floats=True,
     )
@@ -226,21 +238,39 @@ def _settle(step: _Step, command: commands.Settle) -> Result:
         why = "another owner" if command.epoch != run.epoch else "the history went on"
         return ["refused", "stale", why, run.epoch, run.length]
     events = command.events
-    if _too_long(run, events):
-        events = [_terminated(run)]
-    decoded = [history.decode(data) for data in events]
+    decoded = _decoded(events)
     # All checks come before the first write: a settlement happens whole or not at all.
     for event in decoded:
         _check_event(step, run.id, event)
+    if _too_long(run, events):
+        decoded = [_too_long_end()]
+        events = [history.encode(each) for each in decoded]
     for event in decoded:
         _write_event(step, run.id, event)
     grown = runs.append(step.txn, run, events)
-    last = decoded[-1] if decoded else None
+    last = decoded[-1]
     if isinstance(last, history.Ended):
         grown = _end(step, grown, last)
     runs.put(step.txn, grown, run)
     step.events.append(Settled(grown, run.length, events))
     return ["ok", grown.length]
+
+
+def _decoded(events: list[bytes]) -> list[history.Event]:
+    """Return the events of a settlement, each of the right form and in an order that can be."""
+    if not all(0 < len(data) <= history.EVENT_BYTES_MAX for data in events):
+        raise UsageError(f"an event takes at most {history.EVENT_BYTES_MAX:,} bytes")
+    try:
+        decoded = [history.decode(data) for data in events]
+        for event in decoded:
+            history.check(event)
+    except CorruptionError as error:
+        raise UsageError(str(error)) from None
+    # Each is checked against the state before the whole settlement, so two might take one signal.
+    checked = sum(isinstance(each, history.TimerFired | history.Taken) for each in decoded)
+    if not decoded or checked > 1 or any(isinstance(e, history.Ended) for e in decoded[:-1]):
+        raise UsageError("a settlement takes one timer or signal at most, and ends with the end")
+    return decoded
 
 
 def _too_long(run: Run, events: list[bytes]) -> bool:
@@ -250,12 +280,12 @@ def _too_long(run: Run, events: list[bytes]) -> bool:
     )
 
 
-def _terminated(run: Run) -> bytes:
+def _too_long_end() -> history.Event:
     message = (
         f"the history would pass its bound of {history.HISTORY_EVENTS_MAX:,} events or "
         f"{history.HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
     )
-    return history.encode(history.Ended("terminated", ["HistoryTooLong", message, {}]))
+    return history.Ended("terminated", ["HistoryTooLong", message, {}])
 
 
 def _check_event(step: _Step, run_id: RunId, event: history.Event) -> None:
@@ -269,14 +299,18 @@ def _check_event(step: _Step, run_id: RunId, event: history.Event) -> None:
         case history.Taken(_, signal_id, value):
             seen = step.txn.get(runs.seen_key(run_id, signal_id))
             name = "" if seen is None else unpack_record(seen)[0]
-            if runs.oldest_mail(step.txn, run_id, name) != (signal_id, value):
+            mail = runs.oldest_mail(step.txn, run_id, name)
+            # By bytes: True is not 1.
+            if mail is None or _packed(*mail) != _packed(signal_id, value):
                 raise _Refused("stale", f"signal {signal_id} is not the oldest of its mailbox")
-        case history.TimerSet(path, due) if not (type(path) is str and 0 <= due < 2**63):
-            raise UsageError("a timer needs a path and a time")
-        case history.Started():
-            raise UsageError("a run starts once")
+        case history.Started() | history.Ended("terminated"):
+            raise UsageError("a run is started and terminated by its group only")
         case _:
             pass
+
+
+def _packed(signal_id: str, payload: Value) -> bytes:
+    return pack([signal_id, payload], floats=True, bytes_max=history.EVENT_BYTES_MAX)
 
 
 def _write_event(step: _Step, run_id: RunId, event: history.Event) -> None:
@@ -310,7 +344,11 @@ def _signal(step: _Step, command: commands.Signal) -> Result:
         return ["ok", "seen"]
     if not run.live:
         raise _Refused("run_ended", f"run {run.id} has ended; it takes no more signals")
-    unpack(command.payload)
+    check_key(command.name)
+    if len(command.signal_id) > SIGNAL_ID_LENGTH_MAX:
+        raise UsageError(f"the id of a signal has at most {SIGNAL_ID_LENGTH_MAX} characters")
+    if pack(_value(command.payload), floats=True) != command.payload:
+        raise UsageError("the payload of a signal is not in the canonical form of values")
     waiting = [key for key, _ in step.txn.scan(runs.mailbox_prefix(run.id, command.name))]
     if len(waiting) >= MAILBOX_MAX:
         raise _Refused(
@@ -330,6 +368,8 @@ def _signal(step: _Step, command: commands.Signal) -> Result:
 
 # ------------------------------------------------------------------ owners
 def _publish(step: _Step, command: commands.Publish) -> Result:
+    if command.node == NOBODY:
+        raise UsageError("node 0 is nobody")
     known = runs.members(step.txn)
     if known.get(command.node) == (command.incarnation, True):
         return ["ok", "known"]
@@ -342,8 +382,10 @@ def _publish(step: _Step, command: commands.Publish) -> Result:
 
 def _take_over(step: _Step, command: commands.TakeOver) -> Result:
     """Spread the runs of the lost node over the living members (semantics: owners, 1)."""
+    if command.lost == NOBODY:
+        raise UsageError("node 0 is nobody")
     known = runs.members(step.txn)
-    heirs = [node for node in command.members if node != command.lost]
+    heirs = [node for node in command.members if node not in (command.lost, NOBODY)]
     for node, (incarnation, _) in known.items():
         if node == command.lost:
             known[node] = (incarnation, False)
@@ -363,7 +405,7 @@ def _hand_over(step: _Step, command: commands.HandOver) -> Result:
             return ["refused", "stale", "that member is not up"]
         _assign(step, run.id, command.to)
         return ["ok", command.to]
-    refused = (*run.refused, run.owner)
+    refused = tuple(dict.fromkeys((*run.refused, *filter(None, (run.owner,)))))
     able = [node for node in runs.members_up(step.txn) if node not in refused]
     _assign(step, run.id, home_of(run.id, able), reason=command.reason, refused=refused)
     return ["ok", home_of(run.id, able)]

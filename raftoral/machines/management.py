@@ -154,6 +154,8 @@ def _form(txn: Transaction, name: str, count: int) -> tuple[Result, Sequence[Eve
 
 def _add_node(txn: Transaction, command: commands.AddNode) -> tuple[Result, Sequence[Event]]:
     """Give the next id, and a place in every group that has one free."""
+    if not command.nonce:
+        raise UsageError("a joining node brings a nonce, so that it may ask again")
     joined = txn.get(b"j/" + command.nonce.encode())
     if joined is not None:
         return ["ok", int.from_bytes(joined, "big")], ()

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from raftoral.registry.definition import Definition
+from raftoral.errors import UsageError
+from raftoral.registry.definition import SOURCE_BYTES_MAX, Definition
+from raftoral.replay.effects import check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from raftoral.kv import Reader, Transaction
 
+VERSION_MAX: Final = 2**31 - 1
 _RANGE: Final = b"d/"
 
 
@@ -46,6 +49,9 @@ def add(txn: Transaction, new: Definition) -> tuple[bool, str]:
     The same meaning under the same version is no change; another meaning is refused, and so is a
     version below the newest, since versions only grow.
     """
+    unfit = _unfit(new)
+    if unfit:
+        return False, unfit
     known = find(txn, new.name, new.version)
     if known is not None:
         if known.meaning_hash == new.meaning_hash:
@@ -63,6 +69,22 @@ def add(txn: Transaction, new: Definition) -> tuple[bool, str]:
         )
     txn.put(_key(new.name, new.version), new.encode())
     return True, ""
+
+
+def _unfit(new: Definition) -> str:
+    """Return why no definition can look like this; empty if it can."""
+    try:
+        for part in new.name.split("."):
+            check_key(part)
+    except UsageError as error:
+        return f"the name of a workflow is made of steps' names and dots: {error}"
+    if not 0 < new.version <= VERSION_MAX:
+        return f"a version is 1 to {VERSION_MAX:,}, not {new.version}"
+    if new.kind not in ("rwf", "python"):
+        return f"a definition is rwf or python, not {new.kind!r:.20}"
+    if len(new.source.encode()) > SOURCE_BYTES_MAX:
+        return f"the source of a definition takes at most {SOURCE_BYTES_MAX:,} bytes"
+    return ""
 
 
 def _newest(reader: Reader, name: str) -> int:

@@ -61,7 +61,8 @@ class Definition:
         match unpack_record(data):
             case [str(name), int(version), str(kind), str(meaning), str(text), str(src), bytes(ir)]:
                 return cls(name, version, cast("Kind", kind), meaning, text, src, ir)
-        raise CorruptionError("these bytes hold no definition")
+            case _:
+                raise CorruptionError("these bytes hold no definition")
 
     def __str__(self) -> str:
         return f"{self.name} version {self.version}"

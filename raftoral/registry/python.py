@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from raftoral.convert import from_plain, hints_of, relaxed, to_plain
+from raftoral.convert import from_plain, hints_of, mentions_float, relaxed, to_plain
 from raftoral.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class PythonBody:
     """A started Python workflow, seen from outside."""
 
     generator: Generator[Effect[Any], Any, Any]
+    floats: bool = False
 
     def _frame(self) -> tuple[Any, Any]:
         """Return the innermost generator of the user's own code and its frame."""
@@ -50,7 +51,8 @@ class PythonBody:
 
 def start_python(workflow: Workflow[Any, Any], started: Started) -> PythonBody:
     """Return the started generator of one run."""
-    return PythonBody(workflow.function(**python_arguments(workflow, started.input)))
+    generator = workflow.function(**python_arguments(workflow, started.input))
+    return PythonBody(generator, mentions_float(hints_of(workflow.function).get("return", None)))
 
 
 def python_input(workflow: Workflow[Any, Any], given: object) -> Value:

@@ -33,6 +33,8 @@ def as_span(value: Span) -> timedelta:
     """Return ``value`` as a `timedelta`; `UsageError` for a text that names none."""
     if isinstance(value, timedelta):
         return value
+    if not isinstance(value, str):
+        raise UsageError(f"a duration is a timedelta or a text such as '10s', not {value!r:.60}")
     try:
         return parse_span(value)
     except ValueError as error:
@@ -145,11 +147,14 @@ def _call_of(fn: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[s
         return Call(fn, args, named, None)
     if isinstance(fn, Activity):
         return Call(fn.name, args, named, fn.function)
-    if inspect.isgeneratorfunction(fn):
-        raise UsageError(
-            f"{fn.__name__} is a generator, not an activity: compose it with `yield from`"
-        )
-    return Call(getattr(fn, "__qualname__", repr(fn)).replace("/", "."), args, named, fn)
+    name = getattr(fn, "__qualname__", None)
+    if name is None:
+        # Its `repr` would hold an address of memory, which is another one on each node.
+        raise UsageError(f"{fn!r:.60} has no name: make it one with @activity(...)")
+    code = getattr(fn, "__code__", None)
+    if code is not None and code.co_flags & inspect.CO_GENERATOR:
+        raise UsageError(f"{name} is a generator, not an activity: compose it with `yield from`")
+    return Call(name.replace("/", "."), args, named, fn)
 
 
 class Compute(Effect[T]):
@@ -203,6 +208,8 @@ class Compute(Effect[T]):
             raise UsageError(f"an activity is attempted at least once, not {attempts} times")
         if not 0 <= jitter_percent <= 100 or factor_percent < 100:
             raise UsageError("jitter is 0 to 100 percent, and a factor at least 100 percent")
+        if as_span(first) < timedelta(0) or as_span(longest) < timedelta(0):
+            raise UsageError("a pause before the next attempt is not negative")
         policy = RetryPolicy(
             attempts,
             as_span(first),

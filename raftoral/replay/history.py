@@ -6,10 +6,12 @@ once, by the owner of the run, and are compared and stored as they are ever afte
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from raftoral.codec import VALUE_BYTES_MAX, pack, unpack
-from raftoral.errors import CorruptionError, WorkflowFailed
+from raftoral.convert import to_plain
+from raftoral.errors import CorruptionError, RaftoralError, WorkflowFailed
 from raftoral.replay.text import short
 from raftoral.values import instant_of
 
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 Failure: TypeAlias = "list[Value]"
 """A failure as stored: [name, message, details]."""
 
+MESSAGE_MAX: Final = 4_000
+"""How many characters of a failure's message are kept."""
+
 CALL_BYTES_MAX: Final = 256
 """A call is recorded whole up to this size, and as a digest of its arguments above it."""
 
 HISTORY_EVENTS_MAX: Final = 20_000
 HISTORY_BYTES_MAX: Final = 8 * 1024 * 1024
 """How long one history may grow; a replay refuses to run ahead further, a group to store more."""
+
+
+DUE_MAX: Final = 253_402_300_799_999
+"""The last moment that a timer may wait for: the end of the year 9999."""
 
 
 class Started(NamedTuple):
@@ -121,6 +130,7 @@ _KINDS: Final[tuple[type[Event], ...]] = (
     Ended,
 )
 _BY_NAME: Final = {kind.__name__: cast("Callable[..., Event]", kind) for kind in _KINDS}
+_NAMES: Final = {kind: ("kind", *kind._fields) for kind in _KINDS}
 
 
 EVENT_BYTES_MAX: Final = VALUE_BYTES_MAX + 4096
@@ -129,8 +139,10 @@ EVENT_BYTES_MAX: Final = VALUE_BYTES_MAX + 4096
 
 def encode(event: Event, *, floats: bool = False) -> bytes:
     """Return the canonical bytes of ``event``; refuses what `raftoral.codec.pack` refuses."""
-    fields: tuple[object, ...] = event
-    return pack([type(event).__name__, *fields], floats=floats, bytes_max=EVENT_BYTES_MAX)
+    kind = type(event)
+    return pack(
+        [kind.__name__, *event], floats=floats, bytes_max=EVENT_BYTES_MAX, names=_NAMES[kind]
+    )
 
 
 def is_log(data: bytes) -> bool:
@@ -148,20 +160,79 @@ def decode(data: bytes) -> Event:
         raise CorruptionError(f"these bytes hold no event: {data[:40]!r}") from None
 
 
+def check(event: Event) -> None:
+    """Refuse an event whose fields are not what they must be, with `CorruptionError`.
+
+    For whoever takes events from outside; `decode` alone trusts the fields, since a replay reads
+    only what a group has checked.
+    """
+    match event:
+        case Started(str(), int(), str(), _, int(), str(), int()) | Set(str(), _):
+            return
+        case Retry(str(), int(), failure, int()) if _is_failure(failure):
+            return
+        case Done(str(), bytes(), bool(ok), value, int()) if ok or _is_failure(value):
+            return
+        case TimerSet(str(), int(due)) if type(due) is int and 0 <= due <= DUE_MAX:
+            return
+        case TimerFired(str()) | Taken(str(), str(), _) | Logged(str(), str()):
+            return
+        case Ended("completed", _):
+            return
+        case Ended("failed" | "terminated", value) if _is_failure(value):
+            return
+    raise CorruptionError(f"the fields of this {type(event).__name__} are not what they must be")
+
+
+def _is_failure(value: Value) -> bool:
+    match value:
+        case [str(), str(), dict()]:
+            return True
+        case _:
+            return False
+
+
+# ------------------------------------------------------------------ failures
 def failure_of(error: BaseException) -> Failure:
-    """Return an exception as stored: its name, message and declared fields.
+    """Return an exception as stored: its name, message and declared fields. Never fails.
 
     Only fields that the exception's class declares by annotation are kept: whatever else hangs on
-    an exception may hold secrets or be unequal on another node.
+    an exception may hold secrets or be unequal on another node. Fields that cannot be stored are
+    left out, and the message says so; a message is cut at 4,000 characters.
     """
     if isinstance(error, WorkflowFailed):
-        return [error.name, error.message, dict(error.details)]
-    declared = {
-        name: getattr(error, name)
-        for name in getattr(type(error), "__annotations__", {})
-        if hasattr(error, name)
-    }
-    return [type(error).__name__, str(error), declared]
+        name, message, given = str(error.name), str(error.message), dict(error.details)
+    else:
+        name, message = type(error).__name__, _message_of(error)
+        given = {key: getattr(error, key) for key in _declared(type(error)) if hasattr(error, key)}
+    details: Any = to_plain(given)
+    try:
+        pack(details)
+    except RaftoralError as unfit:
+        message, details = f"{message[:MESSAGE_MAX]} (its fields are left out: {unfit})", {}
+    return [_storable(name, 200), _storable(message, MESSAGE_MAX), details]
+
+
+def _declared(kind: type) -> list[str]:
+    """Return the fields that an exception's class and its bases declare; no class variables."""
+    return [
+        name
+        for base in reversed(kind.__mro__)
+        for name, hint in inspect.get_annotations(base).items()
+        if "ClassVar" not in str(hint)
+    ]
+
+
+def _message_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+
+
+def _storable(text: str, length_max: int) -> str:
+    """Return ``text`` as any history can hold it: cut, and without halves of characters."""
+    return text[:length_max].encode("utf-8", "replace").decode()
 
 
 def as_error(failure: Value, attempts: int = 0) -> WorkflowFailed:

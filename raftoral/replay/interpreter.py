@@ -19,10 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from inspect import getgeneratorstate
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, assert_never, cast
 
 from raftoral.codec import pack, unpack
-from raftoral.convert import from_plain, mentions_float, result_type, to_plain
+from raftoral.convert import from_plain, mentions_float, result_type, takes_float, to_plain
 from raftoral.errors import (
     LimitExceeded,
     NonDeterminismError,
@@ -47,6 +47,7 @@ from raftoral.replay.effects import (
 )
 from raftoral.replay.history import (
     CALL_BYTES_MAX,
+    DUE_MAX,
     HISTORY_BYTES_MAX,
     HISTORY_EVENTS_MAX,
     Done,
@@ -66,13 +67,18 @@ from raftoral.replay.history import (
     encode,
     failure_of,
 )
+from raftoral.replay.text import short
 from raftoral.values import millis_of, millis_since_epoch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from raftoral.ids import RunId
     from raftoral.values import Value
+
+
+CLOSING_YIELDS_MAX: Final = 100
+"""How many effects of `finally` blocks are ignored before a closed generator is left alone."""
 
 
 class Body(Protocol):
@@ -81,6 +87,11 @@ class Body(Protocol):
     @property
     def generator(self) -> Generator[Effect[Any], Any, Any]:
         """The generator of effects."""
+        ...
+
+    @property
+    def floats(self) -> bool:
+        """Whether the workflow declares that its result holds floats."""
         ...
 
     def variables(self) -> dict[str, object]:
@@ -146,7 +157,8 @@ def call_bytes(effect: Compute[Any]) -> bytes:
     call = effect.call
     args = [to_plain(arg) for arg in call.args]
     kwargs = {name: to_plain(value) for name, value in call.kwargs}
-    data = pack([call.activity, args, kwargs])
+    floats = call.function is not None and takes_float(call.function)
+    data = pack([call.activity, args, kwargs], floats=floats, names=("activity", "args", "kwargs"))
     if len(data) <= CALL_BYTES_MAX:
         return data
     return pack([call.activity, sha256(data).hexdigest(), len(data)])
@@ -178,62 +190,70 @@ class Replay:
         self._start = start
         self._scopes = Scopes()
         self._paths: set[str] = set()
-        self._ahead_bytes = 0
+        self._size = 0
+        self._recorded: Iterator[bytes] = iter(())
+        self._lines: deque[str] = deque()
         self._lockstep = lockstep
         self._held: tuple[object] | None = None
         self._held_cell: tuple[Cell[Any], object] | None = None
 
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
-        """Take one committed event.
-
-        Raises `NonDeterminismError` if the code yields something else; the replay is then of no
-        use any more and the caller closes it.
-        """
-        if self.outbox:
-            self._confirm(data)
-        else:
-            self._answer(decode(data))
-        self.position = Position(self.position + 1)
+        """Take one committed event; see `feed_all`."""
+        self.feed_all((data,))
 
     def feed_all(self, history: Iterable[bytes]) -> None:
-        """Take many committed events, in order."""
-        for data in history:
-            self.feed(data)
+        """Take many committed events, in order.
+
+        Raises `NonDeterminismError` if the code yields something else, with the line that yielded
+        it; the replay is then of no use any more and the caller closes it.
+        """
+        # What the code yields is compared where it is yielded, as long as there is a record of it.
+        self._recorded = iter(() if self._lockstep else history)
+        for data in history if self._lockstep else self._recorded:
+            if self.outbox:
+                self._confirm(data)
+            else:
+                self._answer(decode(data), len(data))
 
     def _confirm(self, data: bytes) -> None:
-        expected = self.outbox[0]
-        if expected != data and not _same_failure(expected, data):
-            if _is_termination(data):
-                self.outbox.clear()
-                self._answer(decode(data))
-                return
-            raise self._diverged(describe(decode(data)), describe(decode(expected)))
-        self.outbox.popleft()
+        """Compare a committed event with the oldest one that the code has run ahead by."""
+        self._compare(self.outbox[0], data, self._lines[0])
+        if self.outbox:
+            self.outbox.popleft()
+            self._lines.popleft()
+        self.position = Position(self.position + 1)
         if self._held_cell is not None:
             cell, value = self._held_cell
-            cell.value, self._held_cell = value, None
+            cell.value = value
+            self._held_cell = None
         held, self._held = self._held, None
-        if held is not None:
-            self._run(lambda generator: generator.send(held[0]))
+        if held is not None and self.body is not None and not self.ended:
+            self._run(self.body.generator.send, held[0])
 
-    def _answer(self, event: Event) -> None:
+    def _compare(self, yielded: bytes, recorded: bytes, where: str | None = None) -> None:
+        if yielded == recorded or _same_failure(yielded, recorded):
+            return
+        if _is_termination(recorded):
+            self._terminate()
+            return
+        place = self.where() if where is None else where
+        texts = describe(decode(recorded)), describe(decode(yielded))
+        raise NonDeterminismError(self.run_id, self.position, *texts, place)
+
+    def _terminate(self) -> None:
+        """The group itself ended the run (its history grew too long): no code asked for it."""
+        self.ended = True
+        self.waiting = None
+        self.outbox.clear()
+        self._lines.clear()
+
+    def _answer(self, event: Event, size: int) -> None:
+        """Compare an event with what the code waits for, and answer it."""
         waiting = self.waiting
         match event, waiting:
-            case Ended("terminated"), _:
-                # The group itself ended the run (its history grew too long): no code asked for it.
-                self.ended = True
+            case Done(path, call), ComputeWait() if path == waiting.path and call == waiting.call:
                 self.waiting = None
-            case Started(), None if self.started is None:
-                self._begin(event)
-            case Done(path, call, ok, value, attempts), ComputeWait() if (
-                path == waiting.path and call == waiting.call
-            ):
-                self.waiting = None
-                if ok:
-                    self._resume(self._result(waiting.effect, value))
-                else:
-                    self._throw(as_error(value, attempts))
             case Retry(path, attempt, _, next_at), ComputeWait() if path == waiting.path:
                 waiting.attempt = attempt + 1
                 waiting.not_before = next_at
@@ -241,56 +261,75 @@ class Replay:
                 waiting.due = due
             case TimerFired(path), TimerWait() | SignalWait() if path == waiting.path:
                 self.waiting = None
-                self._resume(lambda: None)
-            case Taken(path, _, value), SignalWait() if path == waiting.path:
+            case Taken(path), SignalWait() if path == waiting.path:
                 self.waiting = None
-                kind = waiting.effect.kind
-                self._resume(lambda: from_plain(value, kind))
+            case Started(), None if self.started is None:
+                self.started = event
+            case Ended("terminated"), _:
+                self._terminate()
             case _:
-                raise self._diverged(describe(event), self._yielded())
+                texts = describe(event), self._yielded()
+                raise NonDeterminismError(self.run_id, self.position, *texts, self.where())
+        self.position = Position(self.position + 1)
+        self._size += size
+        if self.waiting is None and not self.ended:
+            self._go_on(event, waiting)
 
-    def _result(self, effect: Compute[Any], value: Value) -> Callable[[], object]:
-        function = effect.call.function
-        if function is None:
-            return lambda: value
-        return lambda: from_plain(value, result_type(function))
+    def _go_on(self, event: Event, waiting: Waiting | None) -> None:
+        """Resume the code with the answer that ``event`` holds."""
+        match event, waiting:
+            case Done(ok=False), _:
+                self._throw(as_error(event.value, event.attempts))
+            case Done(), ComputeWait(effect=effect) if effect.call.function is not None:
+                self._resume(event.value, result_type(effect.call.function))
+            case ((Done() | Taken()), _):
+                self._resume(
+                    event.value, waiting.effect.kind if isinstance(waiting, SignalWait) else Any
+                )
+            case Started(), _:
+                self._begin(event)
+            case _:
+                self._resume(None, Any)
 
     def _begin(self, event: Started) -> None:
-        self.started = event
         try:
             self.body = self._start(event)
-        except RaftoralError as error:
-            self._end("failed", failure_of(error))
+        except Exception as error:
+            self._end(_failed(error))
             return
-        self._resume(lambda: None)
+        self._resume(None, Any)
 
     # -------------------------------------------------------------- the generator
-    def _resume(self, answer: Callable[[], object]) -> None:
-        """Send the answer and run to the next effect that has to be waited for."""
+    def _resume(self, answer: Value, kind: Any) -> None:
+        """Send the answer as the type ``kind`` and run to the next effect to be waited for."""
+        assert self.body is not None
         try:
-            value = answer()
-        except RaftoralError as error:
+            value = from_plain(answer, kind)
+        except Exception as error:
             self._throw(error)
             return
-        self._run(lambda generator: generator.send(value))
+        self._run(self.body.generator.send, value)
 
-    def _throw(self, error: BaseException) -> None:
-        self._run(lambda generator: generator.throw(error))
+    def _throw(self, error: Exception) -> None:
+        assert self.body is not None
+        self._run(self.body.generator.throw, error)
 
-    def _run(self, step: Callable[[Generator[Effect[Any], Any, Any]], Effect[Any]]) -> None:
+    def _run(self, step: Callable[[Any], Effect[Any]], argument: object) -> None:
         """Advance the generator through deterministic effects until it blocks or ends."""
         assert self.body is not None
         generator = self.body.generator
         token = current_scopes.set(self._scopes)
         try:
-            effect = step(generator)
+            effect = step(argument)
             while True:
                 try:
                     answer = self._take(effect)
+                except NonDeterminismError:
+                    raise
                 except RaftoralError as refused:
                     effect = generator.throw(refused)
                     continue
-                if self.waiting is not None:
+                if self.waiting is not None or self.ended:
                     return
                 if self._lockstep:
                     self._held = (answer,)
@@ -300,28 +339,25 @@ class Replay:
             self._finish(stop.value)
         except NonDeterminismError:
             raise
-        except Exception as error:
-            self._end("failed", failure_of(error))
+        except (Exception, SystemExit, GeneratorExit) as error:
+            # Nothing that a workflow raises may leave the node's loop.
+            self._end(_failed(error))
         finally:
             current_scopes.reset(token)
 
     def _finish(self, value: object) -> None:
+        assert self.body is not None
         try:
-            self._end("completed", to_plain(value))
-        except RaftoralError as error:
-            self._end("failed", failure_of(error))
+            result = cast("Value", to_plain(value))
+            data = encode(Ended("completed", result), floats=self.body.floats)
+        except Exception as error:
+            data = _failed(error)
+        self._end(data)
 
-    def _end(self, status: str, value: Any) -> None:
-        try:
-            data = encode(Ended(status, value))
-        except RaftoralError as error:
-            if status == "completed":
-                raise
-            # A failure whose fields cannot be stored is still a failure of that name.
-            data = encode(Ended(status, [value[0], f"{value[1]} ({error})", {}]))
-        self.ended = True
+    def _end(self, data: bytes) -> None:
         self.waiting = None
-        self.outbox.append(data)
+        self._yield(data)
+        self.ended = True
 
     def _take(self, effect: object) -> object:
         """Note what was yielded; return the answer if it is deterministic, else set `waiting`."""
@@ -341,13 +377,15 @@ class Replay:
                 self.waiting = SignalWait(self._path(effect.key, effect.name), effect)
             case _:
                 raise UsageError(
-                    f"a workflow yields effects only, not {effect!r:.60} "
+                    f"a workflow yields effects only, not {short(effect)} "
                     "(forgot `yield from` before a helper, or Compute around a call?)"
                 )
         return None
 
     def _open_cell(self, key: str, value: object, kind: Any) -> Cell[Any]:
-        path = self._named(key)
+        path = self._path(key)
+        if kind is None and type(value) is float:
+            kind = object  # A float is stored only where the code says so.
         cell: Cell[Any] = Cell(path, value, type(value) if kind is None else kind)
         self._record(cell, value)
         self.cells[path] = cell
@@ -368,23 +406,32 @@ class Replay:
             cell.value = stored
 
     def _emit(self, data: bytes) -> None:
-        """Put a deterministic event in the outbox, unless the code runs ahead without bound."""
-        self._ahead_bytes += len(data)
+        """Yield a deterministic event, unless the code runs ahead without bound."""
+        # One event is left for the end.
         if (
-            self.position + len(self.outbox) >= HISTORY_EVENTS_MAX
-            or self._ahead_bytes > HISTORY_BYTES_MAX
+            self.position + len(self.outbox) >= HISTORY_EVENTS_MAX - 1
+            or self._size + len(data) > HISTORY_BYTES_MAX
         ):
             raise LimitExceeded(
                 f"the history would pass its bound of {HISTORY_EVENTS_MAX:,} events or "
                 f"{HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
             )
-        self.outbox.append(data)
+        self._yield(data)
 
-    def _path(self, key: str | None, kind: str) -> str:
-        return self._scopes.unnamed(kind) if key is None else self._named(key)
+    def _yield(self, data: bytes) -> None:
+        """Compare a deterministic event with its record, or put it in the outbox without one."""
+        self._size += len(data)
+        recorded = next(self._recorded, None)
+        if recorded is None:
+            self.outbox.append(data)
+            self._lines.append(self.where())
+            return
+        self._compare(data, recorded)
+        self.position = Position(self.position + 1)
 
-    def _named(self, key: str) -> str:
-        path = self._scopes.path(key)
+    def _path(self, key: str | None, kind: str = "") -> str:
+        """Return the path of a step here: of its key, or counted by its kind without one."""
+        path = self._scopes.unnamed(kind) if key is None else self._scopes.path(key)
         if path in self._paths:
             raise UsageError(
                 f"two steps are called `{path}`; inside a loop, open a scope for each turn: "
@@ -408,15 +455,21 @@ class Replay:
             return "nothing before `Started`"
         return "nothing more: the run has ended"
 
-    def _diverged(self, recorded: str, yielded: str) -> NonDeterminismError:
-        return NonDeterminismError(self.run_id, self.position, recorded, yielded, self.where())
-
     def close(self) -> None:
         """Drop the generator, running its `finally` blocks; what they yield is ignored."""
         body, self.body = self.body, None
-        if body is not None and getgeneratorstate(body.generator) == "GEN_SUSPENDED":
-            with suppress(Exception):
+        if body is None:
+            return
+        for _ in range(CLOSING_YIELDS_MAX):
+            if getgeneratorstate(body.generator) != "GEN_SUSPENDED":
+                return
+            # Python calls an effect that is yielded here a RuntimeError and stays there.
+            with suppress(Exception, SystemExit):
                 body.generator.close()
+
+
+def _failed(error: BaseException) -> bytes:
+    return encode(Ended("failed", failure_of(error)))
 
 
 def _is_termination(data: bytes) -> bool:
@@ -455,10 +508,10 @@ def advance(run_id: RunId, start: Start, history: Iterable[bytes]) -> Outcome:
     replay = Replay(run_id, start)
     last: Event | None = None
     try:
-        for data in history:
-            replay.feed(data)
-            if replay.ended:
-                last = decode(data)
+        events = list(history)
+        replay.feed_all(events)
+        if replay.ended and events:
+            last = decode(events[-1])
         yielded = tuple(decode(data) for data in replay.outbox)
     finally:
         replay.close()
@@ -472,13 +525,14 @@ def pack_result(effect: Compute[Any], value: object) -> Value:
     Raises `WorkflowFailed` named ``BadResult`` when it cannot be stored or read back.
     """
     function = effect.call.function
-    plain = to_plain(value)
     try:
+        plain = to_plain(value)
         kind = result_type(function) if function is not None else Any
         stored = unpack(pack(plain, floats=mentions_float(kind)))
         from_plain(stored, kind)
-    except RaftoralError as error:
-        raise WorkflowFailed("BadResult", f"{effect.call.activity} returned {error}") from None
+    except (RaftoralError, RecursionError) as error:
+        message = f"the result of {effect.call.activity} cannot be stored: {error}"
+        raise WorkflowFailed("BadResult", message) from None
     return stored
 
 
@@ -486,10 +540,13 @@ def timer_due(effect: Sleep | SleepUntil | Receive[Any], now: Millis) -> Millis 
     """Return when a wait that begins ``now`` ends; None for a receive without a timeout."""
     match effect:
         case SleepUntil(until):
-            return Millis(millis_since_epoch(until))
+            due = millis_since_epoch(until)
         case Sleep(span):
-            return Millis(now + millis_of(as_span(span)))
+            due = now + millis_of(as_span(span))
         case Receive():
-            return None if effect.within is None else Millis(now + millis_of(effect.within))
+            if effect.within is None:
+                return None
+            due = now + millis_of(effect.within)
         case _:
             assert_never(effect)
+    return Millis(min(max(due, 0), DUE_MAX))
