@@ -109,10 +109,7 @@ def load(target: str, history: str | None, node: str) -> tuple[HistoryView, str 
 def _history_of(target: str, node: str) -> HistoryView:
     path = Path(target)
     if path.suffix != ".rhx" and not path.is_file():
-        from raftoral.client.http import Client
-
-        with Client(node) as client:
-            return client.history(target)
+        return _fetched(target, node)
     _existing(path)
     try:
         return read_rhx(path.read_bytes())
@@ -120,6 +117,17 @@ def _history_of(target: str, node: str) -> HistoryView:
         raise CalledWrongly(f"cannot read {path}: {error.strerror}") from None
     except CorruptionError as error:
         raise CorruptionError(f"{path} is no history that can be read: {error}") from None
+
+
+def _fetched(run: str, node: str) -> HistoryView:
+    from raftoral.client.http import Client
+
+    try:
+        client = Client(node)
+    except UsageError as error:
+        raise CalledWrongly(str(error)) from None
+    with client:
+        return client.history(run)
 
 
 def _existing(path: Path) -> None:

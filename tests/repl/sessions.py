@@ -9,7 +9,6 @@ from raftoral import Registry, WorkflowFailed, workflow
 from raftoral.convert import to_plain
 from raftoral.registry.definition import python_definition
 from raftoral.registry.python import start_python
-from raftoral.replay.effects import Workflow
 from raftoral_repl.app import greet
 from raftoral_repl.commands import execute
 from raftoral_repl.render import Screen
@@ -20,6 +19,7 @@ from tests.repl.recorded import record, view_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from raftoral.replay.effects import Workflow
     from raftoral.runtime.views import HistoryView
 
 ANSWERS: Mapping[str, Sequence[Any]] = {
