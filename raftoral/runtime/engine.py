@@ -29,9 +29,8 @@ from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.watchdog import Watchdog
-from raftoral.storage.base import NodeStore
-from raftoral.storage.memory import MemoryDisk
-from raftoral.storage.rocks import RocksDisk
+from raftoral.storage.memory import MemoryNodeStore
+from raftoral.storage.rocks import RocksNodeStore
 from raftoral.transport.base import Local
 from raftoral.transport.tcp import TcpTransport
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from raftoral.registry.definition import Definition
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.joining import Membership
+    from raftoral.storage.base import NodeStore
     from raftoral.values import Value
 
 log = logging.getLogger("raftoral.node")
@@ -143,8 +143,9 @@ class Engine:
         Raises `UsageError`, `Unavailable`, `CorruptionError` or `StorageFailed`; nothing is left open.
         """
         try:
-            self._store = store = self._open_store()
+            # The port first: if it is taken, nothing is written.
             await self.transport.start()
+            self._store = store = self._open_store()
             self._watchdog.start()
             membership = await self._membership(store)
             self._wire(store, membership)
@@ -162,8 +163,8 @@ class Engine:
     def _open_store(self) -> NodeStore:
         if self.config.data is None:
             log.warning("no data folder is given: this node keeps everything in memory only")
-            return NodeStore(MemoryDisk())
-        return NodeStore(RocksDisk(self.config.data))
+            return MemoryNodeStore()
+        return RocksNodeStore(self.config.data)
 
     async def _membership(self, store: NodeStore) -> Membership:
         identity = store.identity()
@@ -206,9 +207,9 @@ class Engine:
         }
         self.transport.set_peers({k: v for k, v in peers.items() if k != identity.node})
         self.host.start()
-        for group in self.host.groups.values():
-            if group.raw.conf.voters == (identity.node,):
-                group.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
+        for member in self.host.groups.values():
+            if member.raw.conf.voters == (identity.node,):
+                member.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
         self._manager = Manager(
             identity.node,
             self._incarnation,
