@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
 from raftoral.replay.effects import Cell
-from raftoral.replay.history import Ended, Event, Set, Started, decode, describe
+from raftoral.replay.history import Ended, Event, Set, Started, check, decode, describe
 from raftoral.replay.interpreter import Replay, describe_waiting
 from raftoral.replay.text import text_of
 
@@ -70,6 +70,8 @@ class Trace:
     def __init__(self, start: Start, history: Sequence[bytes], *, run_id: str = "") -> None:
         self.run_id = RunId(run_id)
         self.events: tuple[Event, ...] = tuple(decode(data) for data in history)
+        for event in self.events:
+            check(event)
         self._history = tuple(history)
         self._start = start
         self._live: Replay | None = None
@@ -88,15 +90,17 @@ class Trace:
             raise UsageError(f"there is no position {position}; they go from 0 to {len(self)}")
         live = self._rewound(position)
         try:
-            for data in self._history[live.position : position]:
-                live.feed(data)
-            return self._stop(live, None)
+            live.feed_all(self._history[live.position : position])
         except NonDeterminismError as error:
             # The refused event changed nothing: the code stands where it did.
-            return self._stop(live, Divergence(error.recorded, error.yielded, error.where))
-        finally:
-            if live.position != position:
-                self.close()
+            stop = self._stop(live, Divergence(error.recorded, error.yielded, error.where))
+            self.close()
+            return stop
+        except BaseException:
+            # Interrupted in the middle of the code: what is left of it repeats nothing.
+            self.close()
+            raise
+        return self._stop(live, None)
 
     def _rewound(self, position: int) -> Replay:
         """Return a replay that has not passed ``position``: the one at hand, or a new one."""

@@ -241,22 +241,23 @@ def _number(word: str) -> int:
 
 
 def _position(session: Session, word: str) -> int:
-    """Return the position that a word names: a number, a path, `start` or `end`."""
+    """Return the position that a word names: a number, `start`, `end`, a path or its beginning."""
     total = len(session.stepper.trace)
     if word.isascii() and word.isdecimal():
         number = _number(word)
         if number > total:
             raise BadCommand(f"there is no position {number}; they go from 0 to {total}")
         return number
-    found = {"start": 0, "end": total}.get(word)
-    if found is None:
-        found = session.stepper.next_of(word)
-    if found is None:
-        hint = did_you_mean(
-            word, [*session.stepper.paths(), "start", "end"], "`history` shows what there is"
-        )
-        raise BadCommand(f"the history has no `{word:.40}`; {hint}")
-    return found
+    if word in ("start", "end"):
+        return total if word == "end" else 0
+    paths = session.stepper.paths()
+    named = [path for path in paths if path == word] or [p for p in paths if p.startswith(word)]
+    if len(named) == 1:
+        return session.stepper.next_of(named[0])
+    if named:
+        raise BadCommand(f"`{word}` may be {', '.join(named[:5])}; write more of it")
+    hint = did_you_mean(word, [*paths, "start", "end"], "`history` shows what there is")
+    raise BadCommand(f"the history has no `{word:.40}`; {hint}")
 
 
 COMMANDS: Final[tuple[Command, ...]] = (

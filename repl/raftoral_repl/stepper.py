@@ -56,14 +56,10 @@ class Stepper:
         """Stay, and tell where that is."""
         return Move(self.here, self._event(self.here), len(self.trace), ())
 
-    def next_of(self, path: str) -> int | None:
-        """Return where the next event of ``path`` is about to come, searching on from the start.
-
-        None if the history has no such path.
-        """
+    def next_of(self, path: str) -> int:
+        """Return where the next event of a path of the history comes, from the start if none is."""
         found = [n for n, event in enumerate(self.trace.events) if path_of(event) == path]
-        ahead = [n for n in found if n > self.here.position]
-        return next(iter([*ahead, *found]), None)
+        return next((n for n in found if n > self.here.position), found[0])
 
     def paths(self) -> list[str]:
         """Return the paths of the history, in order, each once."""
