@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
-from raftoral.errors import RaftoralError, Unavailable, UnknownDefinition
+from raftoral.errors import RaftoralError, UnknownDefinition
 from raftoral.ids import NOBODY, Millis, NodeId, Position
 from raftoral.machines import execution, runs
 from raftoral.machines.commands import HandOver, Many
@@ -32,7 +33,7 @@ from raftoral.replay.history import (
     is_log,
 )
 from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due
-from raftoral.runtime.live import SETTLE_BYTES_MAX, Live
+from raftoral.runtime.live import EVENT_FRAME_BYTES, SETTLE_BYTES_MAX, Live
 from raftoral.runtime.watchdog import StepTooLong, Watchdog
 from raftoral.values import millis_of
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from raftoral.ids import RunId
     from raftoral.kv import Reader
     from raftoral.machines.base import Result
+    from raftoral.machines.commands import Settle
     from raftoral.machines.runs import Run
     from raftoral.registry.definition import Definition
     from raftoral.registry.loader import Loader
@@ -51,6 +53,19 @@ log = logging.getLogger("raftoral.executor")
 
 RETRY_MS: Final = 50
 """How soon a settlement that was not taken is worked out again."""
+
+TRY_AGAIN: Final = frozenset(
+    {
+        "early",
+        "stale",
+        "unavailable",
+        "not_leader",
+        "proposal_dropped",
+        "proposal_unknown",
+        "node_stopped",
+    }
+)
+"""Refusals after which a settlement is worked out again; after others the run is handed over."""
 
 MANY_MAX: Final = 256
 MOVES_PER_TICK: Final = 4
@@ -130,6 +145,8 @@ class Executor:
     def close(self) -> None:
         """Drop every generator and stop what is under way; what is not settled is run again."""
         self._closed = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in self._tasks:
             task.cancel()
         self._drop_all()
@@ -139,11 +156,19 @@ class Executor:
 
     def _drop_all(self) -> None:
         for live in self.live.values():
-            live.close()
+            self._drop(live)
         self.live.clear()
         self._timers.clear()
         self._behind.clear()
         self._dirty.clear()
+
+    def _drop(self, live: Live) -> None:
+        """Close a run's generator; its `finally` blocks are code of the workflow too."""
+        try:
+            with self._watchdog.step():
+                live.close()
+        except StepTooLong:
+            log.exception("run %s: a `finally` block computes for more than a second", live.run.id)
 
     def _open(self, run: Run) -> Live:
         live = self.live[run.id] = Live(run)
@@ -195,10 +220,12 @@ class Executor:
         if live.replay is not None and live.replay.position == base:
             self._feed(live, events)
             live.committed(events)
+            if run.owner == self._node:
+                self._write_log(run, events)
         if run.live:
             self._act(live)
         else:
-            live.close()
+            self._drop(live)
             del self.live[run.id]
             self._wake(run.id)
 
@@ -210,7 +237,7 @@ class Executor:
         live.reset()
         if lost == self._node and live.replay is not None:
             # Another node owns the run now: start over from what is settled (semantics 3.5).
-            live.close()
+            self._drop(live)
             self._build(live)
         if run.status == runs.PARKED:
             log.warning("run %s is parked: %s", run.id, run.reason)
@@ -221,23 +248,27 @@ class Executor:
         assert live.replay is not None
         try:
             with self._watchdog.step():
-                for data in events:
-                    live.replay.feed(data)
-        except StepTooLong:
+                live.replay.feed_all(self._watchdog.each(events))
+        except StepTooLong as error:
             live.stuck = (
-                f"a step computes for more than a second at {live.replay.where()}; a workflow only "
+                f"a step computes for more than a second at {_last_line(error)}; a workflow only "
                 "decides, so move the work into an activity"
             )
         except RaftoralError as error:
             live.stuck = str(error)
+        except Exception as error:
+            # One run must not stop the others, whatever is wrong with it.
+            log.exception("run %s", live.run.id)
+            live.stuck = f"the replay failed: {type(error).__name__}: {error}"
         if live.stuck:
             log.error("run %s stops on this node: %s", live.run.id, live.stuck)
-            live.close()
-        elif live.run.owner == self._node:
-            for data in filter(is_log, events):
-                line = decode(data)
-                assert isinstance(line, Logged)
-                log.info("run %s: %s", live.run.id, line.text)
+            self._drop(live)
+
+    def _write_log(self, run: Run, events: list[bytes]) -> None:
+        for data in filter(is_log, events):
+            line = decode(data)
+            assert isinstance(line, Logged)
+            log.info("run %s: %s", run.id, line.text)
 
     # -------------------------------------------------------------- the owner acts
     def _act(self, live: Live) -> None:
@@ -251,7 +282,12 @@ class Executor:
         if live.replay is None or live.leaving:
             return
         if not live.answers:
-            self._answer(live, live.replay)
+            try:
+                self._answer(live, live.replay)
+            except RaftoralError as error:
+                live.stuck = f"no event can hold what the run waits for: {error}"
+                self._hand_over(live, NOBODY, live.stuck)
+                return
         self._dirty[run.id] = live
         if not self._flushing:
             self._flushing = True
@@ -320,11 +356,20 @@ class Executor:
                 live.definition, waiting.effect.call.activity, value
             )
             answer = encode(Done(path, call, True, value, attempt), floats=True)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            answer = None
         except Exception as error:
             answer = self._failed(waiting, error)
         if live.run.epoch != context.epoch or self.live.get(live.run.id) is not live:
             return  # Another node owns the run: this attempt ends unheard.
         live.attempt = None
+        if answer is None:
+            # The application cancelled it, as it does when it stops: no failure of the activity.
+            self._later(live, Millis(self._port.now() + RETRY_MS))
+            return
         live.answers.append(answer)
         self._act(live)
 
@@ -332,61 +377,59 @@ class Executor:
         """Return the event of a failed attempt: a `Retry`, or a `Done` when none is left."""
         policy = waiting.effect.policy
         failure = failure_of(error)
-        try:
-            if policy.repeats(str(failure[0]), waiting.attempt):
-                spread = policy.jitter_percent
-                spread = self._chance(2 * spread + 1) - spread if spread else 0
-                pause = millis_of(policy.pause_after(waiting.attempt, spread))
-                at = Millis(self._port.now() + pause)
-                return encode(Retry(waiting.path, waiting.attempt, failure, at))
-            return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
-        except RaftoralError as unfit:
-            # The failure's own fields cannot be stored: keep its name and say why.
-            failure = [failure[0], f"{str(failure[1])[:1000]} ({unfit})", {}]
-            return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
+        if policy.repeats(str(failure[0]), waiting.attempt):
+            spread = policy.jitter_percent
+            spread = self._chance(2 * spread + 1) - spread if spread else 0
+            pause = millis_of(policy.pause_after(waiting.attempt, spread))
+            at = Millis(self._port.now() + pause)
+            return encode(Retry(waiting.path, waiting.attempt, failure, at))
+        return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
 
     # -------------------------------------------------------------- proposing
     def _flush(self) -> None:
         """Propose the settlements of all runs that have some, in as few entries as fit."""
         self._flushing = False
         dirty, self._dirty = self._dirty, {}
-        batch: list[tuple[Live, bytes]] = []
+        batch: list[tuple[Live, Settle, bytes]] = []
         size = 0
         for live in dirty.values():
-            settle = live.next_settle()
+            settle = live.next_settle() if self._may_settle(live) else None
             if settle is None:
                 continue
             data = settle.encode()
             if batch and (size + len(data) > SETTLE_BYTES_MAX or len(batch) >= MANY_MAX):
                 self._spawn(self._propose(batch))
                 batch, size = [], 0
-            batch.append((live, data))
-            size += len(data)
+            batch.append((live, settle, data))
+            size += len(data) + EVENT_FRAME_BYTES
         if batch:
             self._spawn(self._propose(batch))
 
-    async def _propose(self, batch: list[tuple[Live, bytes]]) -> None:
-        try:
-            if len(batch) == 1:
-                results = [await self._port.propose(batch[0][1])]
-            else:
-                many = Many([data for _, data in batch])
-                results = (await self._port.propose(many.encode()))[1]
-        except Unavailable as error:
-            log.debug("settlements not taken: %s", error)
-            results = [["refused", error.code]] * len(batch)
-        for (live, _), result in zip(batch, results, strict=True):
-            if result[0] == "refused":
-                self._not_taken(live, result[1])
+    def _may_settle(self, live: Live) -> bool:
+        """Tell whether this node still owns the run, some time after `_act` saw that it does."""
+        owned = live.run.owner == self._node and live.run.status == runs.RUNNING
+        return owned and not live.leaving and not self._closed
 
-    def _not_taken(self, live: Live, code: str) -> None:
+    async def _propose(self, batch: list[tuple[Live, Settle, bytes]]) -> None:
+        alone = len(batch) == 1
+        command = batch[0][2] if alone else Many([data for _, _, data in batch]).encode()
+        try:
+            result = await self._port.propose(command)
+        except RaftoralError as error:
+            log.debug("settlements not taken: %s", error)
+            result = ["refused", error.code, str(error)]
+        results = [result] * len(batch) if alone or result[0] == "refused" else result[1]
+        for (live, settle, _), each in zip(batch, results, strict=True):
+            if each[0] == "refused":
+                self._not_taken(live, settle, each[1], each[2])
+
+    def _not_taken(self, live: Live, settle: Settle, code: str, why: str) -> None:
         """Work a refused settlement out again, from where the replay stands by then."""
-        live.forget_proposals()
-        if code in ("early", "stale"):
-            # A result of an activity is worth keeping; a timer or a signal is looked at anew.
-            live.answers = [data for data in live.answers if isinstance(decode(data), Done | Retry)]
-        elif code not in Unavailable_codes:
-            live.stuck = f"the group refuses to settle it: {code}"
+        # A result of an activity is worth keeping; a timer or a signal is looked at anew.
+        if not live.not_taken(settle, keep=lambda data: isinstance(decode(data), Done | Retry)):
+            return
+        if code not in TRY_AGAIN:
+            live.stuck = f"the group refuses to settle it: {why}"
         self._later(live, Millis(self._port.now() + RETRY_MS))
 
     def _hand_over(self, live: Live, to: NodeId, reason: str) -> None:
@@ -397,11 +440,12 @@ class Executor:
 
     async def _propose_hand_over(self, live: Live, to: NodeId, reason: str) -> None:
         epoch = live.run.epoch
-        command = HandOver(live.run.id, epoch, reason[:2000], to)
+        told = reason[:2000].encode("utf-8", "replace").decode()
+        command = HandOver(live.run.id, epoch, told, to)
         try:
             result = await self._port.propose(command.encode())
-        except Unavailable:
-            result = ["refused", "unavailable"]
+        except RaftoralError as error:
+            result = ["refused", error.code]
         if result[0] == "refused" and live.run.epoch == epoch:
             live.leaving = False
             self._later(live, Millis(self._port.now() + RETRY_MS))
@@ -409,8 +453,13 @@ class Executor:
     def _spawn(self, work: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._spent)
         return task
+
+    def _spent(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a task of the executor failed", exc_info=task.exception())
 
     # -------------------------------------------------------------- time
     def _later(self, live: Live, at: Millis) -> None:
@@ -462,6 +511,8 @@ class Executor:
             if live.run.owner != self._node or live.attempt or live.answers or live.leaving:
                 continue
             home = home_of(live.run.id, settled)
+            if home in live.run.refused:
+                continue  # It could not go on with this run before.
             if home != self._node and live.replay is not None and not live.replay.outbox:
                 self._hand_over(live, home, "going home")
                 moves += 1
@@ -482,6 +533,7 @@ class Executor:
                 future.set_result(None)
 
 
-Unavailable_codes: Final = frozenset(
-    {"unavailable", "not_leader", "proposal_dropped", "proposal_unknown", "node_stopped"}
-)
+def _last_line(error: BaseException) -> str:
+    """Return ``file:line`` of the innermost frame that an exception came through."""
+    frames = extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown line"

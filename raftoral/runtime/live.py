@@ -15,12 +15,17 @@ from raftoral.machines.commands import Settle
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from raftoral.machines.runs import Run
     from raftoral.registry.definition import Definition
     from raftoral.replay.interpreter import Replay
 
-SETTLE_BYTES_MAX: Final = 512 * 1024
+SETTLE_BYTES_MAX: Final = 384 * 1024
+"""How many bytes of events go into one entry; what encloses them takes the rest of its 512 KiB."""
+
+EVENT_FRAME_BYTES: Final = 5
+"""What each event takes beside its own bytes."""
 
 
 @dataclass(slots=True)
@@ -44,9 +49,20 @@ class Live:
             if self.answers and self.answers[0] == data:
                 self.answers.pop(0)
 
-    def forget_proposals(self) -> None:
-        """Note that nothing of the tail is under way any more; the tail itself stays."""
+    def not_taken(self, settle: Settle, *, keep: Callable[[bytes], bool]) -> bool:
+        """Note that ``settle`` was not taken; tell whether something has to be settled anew.
+
+        Nothing has to if the run has another epoch, or the history holds those events already (an
+        earlier proposal of them came through). Else the whole tail is not under way any more, and
+        of the answers only those stay that ``keep`` is true for.
+        """
+        if self.replay is None or settle.epoch != self.run.epoch:
+            return False
+        if settle.base + len(settle.events) <= self.replay.position:
+            return False
         self.ahead = 0
+        self.answers = [data for data in self.answers if keep(data)]
+        return True
 
     def reset(self) -> None:
         """Forget what was done as an owner: the run has another epoch."""
@@ -58,7 +74,7 @@ class Live:
     def next_settle(self) -> Settle | None:
         """Return the settlement of what of the tail is not under way, and count it as under way.
 
-        None if there is nothing to settle. A long tail is cut at 512 KiB; the rest follows when
+        None if there is nothing to settle. A long tail is cut at 384 KiB; the rest follows when
         this part is committed.
         """
         if self.replay is None:
@@ -67,7 +83,7 @@ class Live:
         events: list[bytes] = []
         size = 0
         for data in tail[self.ahead :]:
-            size += len(data)
+            size += len(data) + EVENT_FRAME_BYTES
             if events and size > SETTLE_BYTES_MAX:
                 break
             events.append(data)
@@ -79,6 +95,6 @@ class Live:
 
     def close(self) -> None:
         """Drop the generator."""
-        if self.replay is not None:
-            self.replay.close()
-            self.replay = None
+        replay, self.replay = self.replay, None
+        if replay is not None:
+            replay.close()

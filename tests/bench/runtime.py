@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raftoral import Node
-from tests.bench.app import registry
+from tests.bench.app import registry, ten
 from tests.bench.processes import Cluster, Member, free_port
 
 KILLS = 30
@@ -35,11 +35,11 @@ async def _steps() -> list[dict[str, Any]]:
         ) as node:
             await asyncio.to_thread(cluster.wait_full)
             for seed in range(50):
-                await node.run("bench.ten", seed)
+                await node.run(ten, seed)
             took = []
             for seed in range(300):
                 began = time.perf_counter()
-                await node.run("bench.ten", seed)
+                await node.run(ten, seed)
                 took.append(time.perf_counter() - began)
             per_second = await _throughput(node)
     median = statistics.median(took) * 1000
@@ -57,7 +57,7 @@ async def _throughput(node: Node, seconds: float = 5.0) -> float:
     async def keep_running() -> None:
         nonlocal steps
         while time.perf_counter() < until:
-            await node.run("bench.ten", 0)
+            await node.run(ten, 0)
             steps += 10
 
     began = time.perf_counter()
