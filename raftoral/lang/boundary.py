@@ -101,7 +101,7 @@ class _Decoder:
     """Checks and converts values by the types of one unit."""
 
     def __init__(self, unit: Unit, *, strict: bool) -> None:
-        self.records: dict[str, Node] = {name: fields for name, fields in unit.records}
+        self.records: dict[str, Node] = dict(unit.records)
         self.strict = strict
 
     def fields(self, given: Mapping[Any, object], fields: Node, where: str) -> dict[str, Value]:
@@ -348,5 +348,3 @@ def show(kind: Node) -> str:
             return str(name)
         case _:
             return str(kind[0])
-
-

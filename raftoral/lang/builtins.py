@@ -6,7 +6,6 @@ constants that are added to the arguments, or raises `Misfit` with a sentence fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -36,6 +35,8 @@ from raftoral.lang.types import (
 from raftoral.values import Money
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.values import Value
 
 
@@ -157,7 +158,9 @@ def _round(args: list[Type]) -> Meaning:
         _want(args[1], INT, "round")
     if isinstance(kind, MoneyType):
         if len(args) == 2:
-            raise Misfit("`round` of money goes to the minor unit of its currency; leave out places")
+            raise Misfit(
+                "`round` of money goes to the minor unit of its currency; leave out places"
+            )
         return Meaning("round.money", kind)
     if kind in (DECIMAL, INT, UNKNOWN):
         return Meaning("round.decimal", DECIMAL, () if len(args) == 2 else (0,))

@@ -78,7 +78,9 @@ def check(file: ast.File, source: Source, diagnostics: Diagnostics) -> tuple[Uni
     }
     _check_calls(functions, diagnostics)
     _check_defaults(definitions, diagnostics)
-    bodies = [_Workflow(w, definitions, diagnostics, source, functions) for w in definitions.workflows]
+    bodies = [
+        _Workflow(w, definitions, diagnostics, source, functions) for w in definitions.workflows
+    ]
     if diagnostics.has_errors:
         return ()
     return tuple(body.unit() for body in bodies)
@@ -88,8 +90,8 @@ def _check_defaults(definitions: Definitions, diagnostics: Diagnostics) -> None:
     """Check the defaults of fields and parameters where they are written, used or not."""
     shapes = [*definitions.records.values(), *definitions.errors.values()]
     fields = [f for shape in shapes for f in shape.fields.values()]
-    for owner in (*definitions.activities.values(), *definitions.functions.values()):
-        fields += owner.params.values()
+    fields += [f for one in definitions.activities.values() for f in one.params.values()]
+    fields += [f for one in definitions.functions.values() for f in one.params.values()]
     for field in fields:
         if field.default is not None:
             probe = Expressions(definitions, diagnostics, Scope(diagnostics, "a default"))
@@ -217,7 +219,12 @@ class _Body(Expressions):
         self.block_depth_seen = max(self.block_depth, self.block_depth_seen)
         if self.block_depth > BLOCK_DEPTH_MAX:
             message = f"blocks are nested deeper than {BLOCK_DEPTH_MAX} levels"
-            self.error("RWF0403", message, Span(block.span.start, block.span.start + 1), "move a part into a `fn`")
+            self.error(
+                "RWF0403",
+                message,
+                Span(block.span.start, block.span.start + 1),
+                "move a part into a `fn`",
+            )
             self.block_depth -= 1
             return [], False
         before = self.known
@@ -226,15 +233,15 @@ class _Body(Expressions):
             self.scope.ahead.append(frozenset())
         self.scope.ahead[-1] |= frozenset(_declared(block))
         nodes: Node = []
-        leaves = False
+        leaves = told = False
         for statement in block.statements:
-            if leaves:
+            if leaves and not told:
                 self.error("RWF0232", "this is never reached", statement.span, "left before")
-                leaves = False
+                told = True
             node, left = self.statement(statement)
             if node is not None:
                 nodes.append(node)
-            leaves = left
+            leaves = leaves or left
         if new:
             self.close_block()
         self.known = before
@@ -298,7 +305,7 @@ class _Body(Expressions):
         end = block.span.end
         self.diagnostics.error(
             "RWF0233",
-            f"the end is reached without a {show(self.output)}",
+            f"the end is reached, and no {show(self.output)} was returned",
             Span(end - 1, end),
             "write `return ...` before this",
         )
@@ -339,8 +346,7 @@ class _Body(Expressions):
             case ast.ComputeStmt():
                 return self.compute(node), False
             case ast.Sleep(_, value, until):
-                kind = TIMESTAMP if until else DURATION
-                ir = self.value(value, kind, "what `sleep` waits for")
+                ir = self.value(value, TIMESTAMP if until else DURATION, "what `sleep` waits for")
                 return ["until" if until else "sleep", ir], False
             case ast.Await():
                 return self.wait(node), False
@@ -365,7 +371,7 @@ class _Body(Expressions):
                 assert_never(node)
 
     def impure(self, span: Span, word: str) -> None:
-        labels = ()
+        labels: tuple[Label, ...] = ()
         if self.pure_at is not None:
             labels = (Label(self.pure_at, "declared as a pure function"),)
         self.diagnostics.error(
@@ -455,7 +461,9 @@ class _Body(Expressions):
             f"cannot find `{name.text}` in {self.scope.where}",
             name.span,
             near or "not declared here",
-            help=() if near else (f"declare it: `let {name.text} = ...` or `var {name.text} = ...`",),
+            help=()
+            if near
+            else (f"declare it: `let {name.text} = ...` or `var {name.text} = ...`",),
         )
 
     # -------------------------------------------------------------- effects
@@ -826,9 +834,9 @@ class _Workflow(_Body):
         if not leaves and node.result is not None:
             self.missing_return(node.block)
         self.finish()
-        for name, shape in self.signals.items():
-            if name.removeprefix("signal ") not in self.awaited:
-                message = f"nothing awaits {name}"
+        for key, shape in self.signals.items():
+            if key.removeprefix("signal ") not in self.awaited:
+                message = f"nothing awaits {key}"
                 diagnostics.warning("RWF0506", message, shape.name.span)
 
     def declare_signals(self, statements: Sequence[ast.Stmt]) -> None:

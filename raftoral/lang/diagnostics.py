@@ -67,7 +67,7 @@ class Diagnostics:
         label: str = "",
         *,
         labels: tuple[Label, ...] = (),
-        help: tuple[str, ...] = (),  # noqa: A002 - the word that the report shows
+        help: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
     ) -> None:
         """Add an error."""
@@ -80,7 +80,7 @@ class Diagnostics:
         span: Span,
         label: str = "",
         *,
-        help: tuple[str, ...] = (),  # noqa: A002 - the word that the report shows
+        help: tuple[str, ...] = (),
     ) -> None:
         """Add a warning, which stops nothing."""
         self.add(Diagnostic(code, message, span, label, (), help, (), "warning"))

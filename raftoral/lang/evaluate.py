@@ -12,9 +12,8 @@ place.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from raftoral.errors import CorruptionError, RaftoralError, WorkflowFailed
 from raftoral.lang.ir import Node, Unit, decode, decode_value
@@ -31,7 +30,11 @@ from raftoral.replay.effects import (
     SleepUntil,
     scope,
 )
-from raftoral.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from raftoral.values import Value
 
 Frame: TypeAlias = "list[Any]"
 Pure: TypeAlias = "Callable[[Frame], Any]"
@@ -406,12 +409,15 @@ class _Compiler:
             case ["for", slot, name, number, source, body]:
                 stem = name if number == 0 else f"{name}#{number}"
                 kind, run = self.block(body, count=count)
-                make = _for if kind == _PURE else _for_flow
-                return kind, make(slot, stem, expr(source), run), None
+                if kind == _PURE:
+                    return kind, _for(slot, expr(source), run), None
+                return kind, _for_flow(slot, stem, expr(source), run), None
             case ["while", condition, limit, number, body]:
                 kind, run = self.block(body, count=count)
-                make = _while if kind == _PURE else _while_flow
-                return kind, make(f"while#{number}", expr(condition), expr(limit), run), None
+                test, most = expr(condition), expr(limit)
+                if kind == _PURE:
+                    return kind, _while(test, most, run), None
+                return kind, _while_flow(f"while#{number}", test, most, run), None
             case ["try", body, catches, final]:
                 return self.guarded(body, catches, final, count=count)
             case _:
@@ -513,8 +519,9 @@ def _as_flow(kind: int, run: Any) -> Flow:
         return flow
 
     def pure(f: Frame) -> Steps:
-        return run(f)
-        yield  # makes it a generator
+        yield from ()  # makes it a generator
+        signal: int | None = run(f)
+        return signal
 
     return pure
 
@@ -566,7 +573,7 @@ def _flow_block(steps: tuple[tuple[int, int, Any, Any], ...]) -> Flow:
                 if accept is not None:
                     accept(f, answer)
                 continue
-            signal = step(f) if kind == _PURE else (yield from step(f))
+            signal: int | None = step(f) if kind == _PURE else (yield from step(f))
             if signal is not None:
                 return signal
         return None
@@ -615,7 +622,7 @@ def _if(arms: tuple[tuple[Pure, Pure], ...], otherwise: Pure) -> Pure:
     return run
 
 
-def _for(slot: int, _: str, source: Pure, body: Pure) -> Pure:
+def _for(slot: int, source: Pure, body: Pure) -> Pure:
     def run(f: Frame) -> int | None:
         meter = f[0]
         for item in source(f):
@@ -631,7 +638,7 @@ def _for(slot: int, _: str, source: Pure, body: Pure) -> Pure:
     return run
 
 
-def _while(_: str, condition: Pure, limit: Pure, body: Pure) -> Pure:
+def _while(condition: Pure, limit: Pure, body: Pure) -> Pure:
     def run(f: Frame) -> int | None:
         meter = f[0]
         turns, most = 0, limit(f)

@@ -121,7 +121,7 @@ class Expressions:
             code, message = "RWF0214", f"{what} is {show(target)}, not {show(kind)}"
         elif isinstance(target, Simple) and (kind, target) == (INT, DECIMAL):
             if isinstance(node, ast.Literal):
-                help_ = (f"write it as a decimal: `{node.value}.0`",)
+                help_ = (f"write it as a decimal: `{node.value!r}.0`",)
             else:
                 help_ = ("add `* 1.0` to make it a decimal",)
         elif isinstance(target, ErrorType):
@@ -484,7 +484,9 @@ class Expressions:
             f"this side is {left.currency}",
             labels=(Label(node.right.span, f"this side is {right.currency}"),),
             help=("convert by an activity and let the result be recorded",),
-            notes=("a workflow has no exchange rate; a rate changes, so a replay could not repeat",),
+            notes=(
+                "a workflow has no exchange rate; a rate changes, so a replay could not repeat",
+            ),
         )
         return True
 
@@ -598,7 +600,9 @@ class Expressions:
         if isinstance(kind, ListType):
             return kind.item, ir
         if isinstance(kind, MapType):
-            return self.error("RWF0210", "a map is gone through by `keys(m)` or `values(m)`", node.span)
+            return self.error(
+                "RWF0210", "a map is gone through by `keys(m)` or `values(m)`", node.span
+            )
         if kind != UNKNOWN:
             return self.error("RWF0210", f"`for` goes through a list, not {show(kind)}", node.span)
         return UNKNOWN, ir
@@ -649,7 +653,9 @@ class Expressions:
         if name in self.definitions.activities:
             return self._effect(node.callee.span, name)
         label = did_you_mean(name, self.definitions.activities, "values have no methods")
-        return self.error("RWF0201", "only functions are called in expressions", node.callee.span, label)
+        return self.error(
+            "RWF0201", "only functions are called in expressions", node.callee.span, label
+        )
 
     def _effect(self, span: Span, name: str) -> Typed:
         self.diagnostics.error(
@@ -777,9 +783,7 @@ class Expressions:
                 continue
             if name in given:
                 self.error("RWF0120", f"`{name}` is given twice", arg.span, "again")
-            given[name] = self.value(
-                arg.value, param.type, f"`{name}` of {what}", param.name.span
-            )
+            given[name] = self.value(arg.value, param.type, f"`{name}` of {what}", param.name.span)
         self._fill(given, params, what, span)
         return [given[name] for name in names]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError
@@ -167,10 +167,10 @@ def decode_value(plain: Any, depth: int = 0) -> Value:
     """Return the constant of a plain form; `CorruptionError` if it is none."""
     if depth > _DEPTH_MAX:
         raise CorruptionError("a constant of the program is nested too deeply")
+    if plain is None or type(plain) in (bool, str, bytes):
+        return cast(Value, plain)
     try:
         match plain:
-            case None | bool() | str() | bytes():
-                return plain
             case int() if INT_MIN <= plain <= INT_MAX:
                 return plain
             case ["money", str(currency), str(amount)]:
@@ -185,6 +185,8 @@ def decode_value(plain: Any, depth: int = 0) -> Value:
                 return [decode_value(item, depth + 1) for item in items]
             case ["map", list(pairs)]:
                 return {key: decode_value(item, depth + 1) for key, item in _pairs(pairs)}
+            case _:
+                pass
     except (ValueError, InvalidOperation, OverflowError):
         pass
     raise CorruptionError("a constant of the program is damaged")
@@ -212,7 +214,8 @@ def decode(data: bytes) -> Unit:
         case [[_, *meaning], [str(path), str(doc), list(spans), list(variables)]] if (
             len(meaning) == 13
         ):
-            unit = Unit(*meaning, path, doc, tuple(spans), variables)
+            fields: list[Any] = [*meaning, path, doc, tuple(spans), variables]
+            unit = Unit(*fields)
         case _:
             raise _damaged("the program")
     try:
@@ -457,7 +460,7 @@ class _Reader:
             if kind.endswith("?"):
                 if part is None:
                     continue
-                kind = kind[:-1]  # noqa: PLW2901 - the same kind, now that it is there
+                kind = kind[:-1]
             getattr(self, "function_number" if kind == "function" else kind)(part)
         self.depth -= 1
         return str(operation)

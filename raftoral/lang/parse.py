@@ -72,8 +72,8 @@ def _parser() -> Lark:
 
 def _span(first: Any, last: Any) -> Span:
     """Return the span from one piece to another; a piece is a token or a node."""
-    start = first.start_pos if type(first) is Token else first.span[0]
-    end = last.end_pos if type(last) is Token else last.span[1]
+    start: int = first.start_pos if type(first) is Token else first.span[0]  # type: ignore[assignment]
+    end: int = last.end_pos if type(last) is Token else last.span[1]  # type: ignore[assignment]
     return Span(start, end)
 
 
@@ -152,7 +152,9 @@ def _escape(escape: str, at: Span) -> str:
         number = int(escape[2:-1], 16)
         if number <= 0x10FFFF and not 0xD800 <= number <= 0xDFFF:
             return chr(number)
-    _report("RWF0007", f"unknown escape `\\{escape}`", at, 'known are \\n \\t \\" \\\\ \\{ \\} \\u{..}')
+    _report(
+        "RWF0007", f"unknown escape `\\{escape}`", at, 'known are \\n \\t \\" \\\\ \\{ \\} \\u{..}'
+    )
     return ""
 
 
@@ -213,14 +215,14 @@ class _Builder(Transformer[Any, Any]):
         raises: list[Ident] = []
         timeout: ast.Expr | None = None
         idempotent = False
-        last: Any = c[4] if result is None else result
-        for last, value in c[7:]:
+        for _, value in c[7:]:
             if isinstance(value, tuple):
                 raises.extend(value)
             elif value is None:
                 idempotent = True
             else:
                 timeout = value
+        last = c[-1][0] if len(c) > 7 else c[4] if result is None else result
         span = _span(c[0], last)
         return ast.ActivityDef(span, c[1], c[3], result, tuple(raises), timeout, idempotent)
 
@@ -468,7 +470,9 @@ class _Builder(Transformer[Any, Any]):
             literal = _text(ident.span, ident.span.start + 1, ident.span.end - 1)
             if isinstance(literal, ast.Text):
                 _report("RWF0001", "a key is a fixed text", ident.span, "has a hole")
-            ident = Ident(ident.span, str(literal.value) if isinstance(literal, ast.Literal) else "")
+            ident = Ident(
+                ident.span, str(literal.value) if isinstance(literal, ast.Literal) else ""
+            )
         return ast.Entry(_span(key, c[1]), ident, c[1])
 
     def args(self, c: list[Any]) -> tuple[ast.Arg, ...]:

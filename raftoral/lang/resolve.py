@@ -122,7 +122,7 @@ class Definitions:
                     self.activities[name.text] = Activity(name, self.fields(params), kind, item)
             case ast.FnDef(_, name, params, result):
                 if self._new(name, f"fn {name.text}"):
-                    kind = NOTHING if result is None else self.type_of(result)
+                    kind = UNKNOWN if result is None else self.type_of(result)
                     self.functions[name.text] = Function(name, self.fields(params), kind, item)
             case ast.WorkflowDef(_, name, version):
                 if self._new(name, f"workflow {name.text} {version}"):
@@ -338,7 +338,7 @@ class Scope:
             self.diagnostics.error("RWF0202", message, span, "declared further down")
             return
         near = did_you_mean(name, [*self.names(), *more, "none", "true", "false"])
-        labels = ()
+        labels: tuple[Label, ...] = ()
         if near:
             meant = self.find(near.split("`")[1])
             if meant is not None:

@@ -11,7 +11,7 @@ import functools
 import re
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from lark import Token
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lark import Lark
+    from lark.lexer import LexerState
     from lark.parsers.lalr_parser_state import ParserState
 
     from raftoral.lang.diagnostics import Diagnostics
@@ -43,7 +44,7 @@ _RESUME = re.compile(
     r"\n[ \t]*((?:"
     + "|".join(_ITEMS + _STATEMENTS)
     + r")\b|\}|(?!(?:retry|backoff|factor|jitter|timeout|on|as|else|max|and|or|raises)\b)"
-    + r"[a-z_]\w*(?=[ \t]*=[^=]|[ \t]+[a-z_{]))"
+    + r"[a-z_]\w*(?=[ \t]*(?:=[^=]|[\"(.])|[ \t]+[a-z_{]))"
 )
 _CHARACTERS: Final = {
     ";": ("statements need no `;`", "remove it"),
@@ -63,8 +64,8 @@ def explain(parser: Lark, source: Source, diagnostics: Diagnostics) -> None:
 
 def explain_hole(error: UnexpectedInput, hole: Span, text: str, diagnostics: Diagnostics) -> None:
     """Add a report for a hole of a text that holds no expression."""
-    at = error.pos_in_stream
-    start = hole.end if at is None or not hole.start <= at < hole.end else at
+    at: Any = error.pos_in_stream  # None at the end of the hole
+    start = at if isinstance(at, int) and hole.start <= at < hole.end else hole.end
     found = text[start : start + 1]
     diagnostics.error(
         "RWF0007",
@@ -77,11 +78,16 @@ def explain_hole(error: UnexpectedInput, hole: Span, text: str, diagnostics: Dia
 
 @dataclass(frozen=True, slots=True)
 class _Slip:
-    """A frequent mistake: when it is recognised, and what is said then."""
+    """A frequent mistake: when it is recognised, and what is said then.
+
+    By a ``word`` where it is found, by the word that it comes ``after``, else by its ``place``: the
+    state of the parser and the kind of token. In any case ``expecting`` must be possible there.
+    """
 
     message: str
     help: str
     word: str
+    after: str
     expecting: str
     place: tuple[int, str] | None
 
@@ -127,7 +133,10 @@ class _Reader:
         self.diagnostics = diagnostics
         self.fixed = fixed_texts(parser)
         interactive = parser.parse_interactive(text, start="start")
-        self.thread = interactive.lexer_thread
+        self.thread: Any = interactive.lexer_thread
+        lexing = self.thread.state
+        assert lexing is not None
+        self.lexing: LexerState = lexing
         self.state: ParserState[int] = interactive.parser_state
         conf = copy(self.state.parse_conf)
         conf.callbacks = {}  # nothing is built
@@ -162,7 +171,7 @@ class _Reader:
     def report(self, wrong: UnexpectedInput) -> bool:
         """Add the report of one mistake; tell whether reading can go on."""
         if isinstance(wrong, UnexpectedCharacters):
-            return self.unreadable(wrong.pos_in_stream)
+            return self.unreadable(cast(int, wrong.pos_in_stream))
         assert isinstance(wrong, UnexpectedToken)
         token = wrong.token
         # The parser may have reduced before it refused the token.
@@ -172,11 +181,12 @@ class _Reader:
         if self.is_unclosed(token, accepted):
             self.diagnostics.add(_unclosed(self.text))
             return False
-        later = self.later(token)
+        slip = self.slip(token, accepted)
+        later = None if slip else self.later(token)
         if later is not None:
             return self.not_yet(later)
-        self.diagnostics.add(self.slip(token, accepted) or self.unexpected(token, accepted))
-        return token.type != "$END" and self.resume(self.thread.state.line_ctr.char_pos)
+        self.diagnostics.add(slip or self.unexpected(token, accepted))
+        return token.type != "$END" and self.resume(self.lexing.line_ctr.char_pos)
 
     # -------------------------------------------------------------- kinds of mistakes
     def unreadable(self, at: int) -> bool:
@@ -192,10 +202,8 @@ class _Reader:
         elif character == '"':
             end = self.text.find("\n", at)
         self.diagnostics.error("RWF0002", message, Span(at, end if end > at else at + 1), label)
-        self.thread.state.line_ctr.char_pos = end if end > at else len(self.text)
-        if character in '"' or character.isdigit():
-            return self.resume(self.thread.state.line_ctr.char_pos)
-        return True
+        self.lexing.line_ctr.char_pos = end if end > at else len(self.text)
+        return character == ";" or self.resume(self.lexing.line_ctr.char_pos)
 
     def is_unclosed(self, token: Token, accepted: set[str]) -> bool:
         """Tell whether a ``}`` is missing somewhere above."""
@@ -206,13 +214,11 @@ class _Reader:
         if token.type == "$END":
             return True
         start = token.start_pos or 0
-        return token.value in _ITEMS and (
-            start == 0 or self.text[start - 1] == "\n"
-        )
+        return token.value in _ITEMS and (start == 0 or self.text[start - 1] == "\n")
 
     def later(self, token: Token) -> Token | None:
         """Return the word of a construct that this release does not have, if one is near."""
-        for one in (token, self.last):
+        for one in (self.last, token):
             if one is not None and one.type == "NAME" and one.value in _LATER:
                 return one
         return None
@@ -228,7 +234,7 @@ class _Reader:
         return self.resume(max(_behind_block(self.text, span.end), self.pos()))
 
     def pos(self) -> int:
-        return self.thread.state.line_ctr.char_pos
+        return self.lexing.line_ctr.char_pos
 
     def slip(self, token: Token, accepted: set[str]) -> Diagnostic | None:
         """Return the report of a frequent mistake that has a snippet."""
@@ -238,6 +244,8 @@ class _Reader:
                 continue
             if one.word:
                 near = next((t for t in (token, self.last) if t and t.value == one.word), None)
+            elif one.after:
+                near = self.last if self.last and self.last.value == one.after else None
             else:
                 near = token if one.place == (self.now[-1], token.type) else None
             if near is not None:
@@ -277,9 +285,7 @@ class _Reader:
                 f"did you mean `{meant}`?",
             )
         shown = token.value if len(token.value) <= 30 else token.value[:30] + "..."
-        return Diagnostic(
-            "RWF0001", f"unexpected `{shown}`", _at(token), self.expected(accepted)
-        )
+        return Diagnostic("RWF0001", f"unexpected `{shown}`", _at(token), self.expected(accepted))
 
     def words_of(self, terminals: set[str]) -> set[str]:
         return {w for t in terminals if (w := self.fixed.get(t, "")).isalpha()}
@@ -293,24 +299,41 @@ class _Reader:
             return "expected a definition"
         # After a whole value anything may follow; say what ends it.
         if "PLUS" in accepted:
-            accepted = accepted & {"LBRACE", "RBRACE", "RPAR", "RSQB", "COMMA", "ELSE", "THEN", "IN"}
+            accepted = accepted & {
+                "LBRACE",
+                "RBRACE",
+                "RPAR",
+                "RSQB",
+                "COMMA",
+                "ELSE",
+                "THEN",
+                "IN",
+            }
         names = sorted({human(t, self.fixed) for t in accepted})[:5]
         return "expected " + " or ".join(names) if names else "nothing can stand here"
 
     # -------------------------------------------------------------- going on
     def resume(self, pos: int) -> bool:
         """Go to the next line that begins a statement and drop the unfinished one."""
+        deepest = self.indent(pos)
         while found := _RESUME.search(self.text, pos):
             pos = found.start(1)
             word = found[1]
+            if word != "}" and word not in keywords() and self.indent(pos) > deepest:
+                continue  # the rest of the unfinished statement
             kind = "RBRACE" if word == "}" else word.upper() if word in keywords() else "NAME"
             if self.drop_to(kind):
-                self.thread.state.line_ctr.char_pos = pos
-                self.thread.state.last_token = None
+                self.lexing.line_ctr.char_pos = pos
+                self.lexing.last_token = None
                 self.last = None
                 self.now = list(self.state.state_stack)
                 return True
         return False
+
+    def indent(self, pos: int) -> int:
+        """Return how many blanks the line of ``pos`` begins with."""
+        line = self.text[self.text.rfind("\n", 0, pos) + 1 :][:200]
+        return len(line) - len(line.lstrip(" \t"))
 
     def drop_to(self, terminal: str) -> bool:
         """Pop the parser's stacks until ``terminal`` can begin or end a statement there."""
@@ -358,11 +381,10 @@ def _unclosed(text: str) -> Diagnostic:
         body = line.lstrip(" \t")
         indent = len(line) - len(body)
         begins_closing = body.startswith("}")
-        if body and opened and suspect is None:
-            if begins_closing and indent < opened[-1][1]:
-                suspect = (opened[-1][0], offset + indent)
-            elif not begins_closing and indent <= opened[-1][1]:
-                suspect = (opened[-1][0], offset + indent)
+        # A line that closes stands where its block began, any other line deeper.
+        allowed = opened[-1][1] if opened and begins_closing else opened[-1][1] + 1 if opened else 0
+        if body and opened and suspect is None and indent < allowed:
+            suspect = (opened[-1][0], offset + indent)
         for found in re.finditer(r"[{}]", line):
             if found[0] == "{":
                 opened.append((offset + found.start(), indent))
@@ -389,9 +411,9 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
     found = []
     for path in sorted((asset("grammar") / "errors").glob("*.rwf")):
         text = path.read_text(encoding="utf-8")
-        head = dict(re.findall(r"^# (says|help|word|expecting): (.*)$", text, re.MULTILINE))
+        head = dict(re.findall(r"^# (says|help|word|after|expecting): (.*)$", text, re.MULTILINE))
         place = None
-        if "word" not in head:
+        if "word" not in head and "after" not in head:
             reader = _Reader(parser, text, _Nobody)
             wrong = reader.advance()
             assert isinstance(wrong, UnexpectedToken), f"{path.name} has no mistake"
@@ -401,6 +423,7 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
                 head["says"],
                 head.get("help", ""),
                 head.get("word", ""),
+                head.get("after", ""),
                 head.get("expecting", ""),
                 place,
             )

@@ -112,7 +112,7 @@ def required(kind: Type) -> Type:
 
 def fits(value: Type, target: Type) -> bool:
     """Tell whether a value of one type may stand where the other is asked for."""
-    if value == target or UNKNOWN in (value, target) or value == NEVER:
+    if value in (target, NEVER) or UNKNOWN in (value, target):
         return True
     match value, target:
         case ErrorType(), ErrorType(None):
