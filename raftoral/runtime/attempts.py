@@ -1,15 +1,20 @@
 """Runs one attempt of an activity, outside replay.
 
-A coroutine function runs on the application's loop, a plain one in a thread. Owns the way into the application and back. Whatever the activity does, what comes out is a value
-that can be stored or a failure as data.
+Owns the way into the application and back: a coroutine function runs on the application's loop, a
+plain one in a thread. The rules it keeps: an activity gets copies of its arguments, so it cannot
+change the workflow's variables; whatever it does, what comes out is a value that can be stored or
+an exception that a future can carry.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import inspect
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import WorkflowFailed
@@ -39,11 +44,19 @@ class Attempts:
         """Return the result of one attempt, ready to be stored.
 
         Raises whatever the activity raises, `WorkflowFailed` named ``Timeout`` after the attempt's
-        limit, and ``BadResult`` for a result that cannot be stored.
+        limit, and ``BadResult`` for a result that cannot be stored. `asyncio.CancelledError` says
+        that the application stops: the attempt is neither a success nor a failure.
         """
         function = self._function(effect)
-        arguments = (effect.call.args, dict(effect.call.kwargs))
-        result = await self._within(effect.within, self._begin(function, arguments, context))
+        args, kwargs = deepcopy((effect.call.args, dict(effect.call.kwargs)))
+        variables = copy_context()
+        variables.run(attempt_context.set, context)
+        call = partial(function, *args, **kwargs)
+        if inspect.iscoroutinefunction(function):
+            work = self._on_application(call, variables)
+        else:
+            work = self._in_thread(call, variables)
+        result = await _within(effect.within, asyncio.ensure_future(work))
         return pack_result(effect, result)
 
     def _function(self, effect: Compute[Any]) -> Callable[..., Any]:
@@ -55,37 +68,68 @@ class Attempts:
         function: Callable[..., Any] = activity.function
         return function
 
-    def _begin(
-        self,
-        function: Callable[..., Any],
-        arguments: tuple[tuple[Any, ...], dict[str, Any]],
-        attempt: ActivityContext,
-    ) -> asyncio.Future[Any]:
-        args, kwargs = arguments
-        context = copy_context()
-        context.run(attempt_context.set, attempt)
+    async def _in_thread(self, call: Callable[[], Any], variables: Context) -> Any:
         loop = asyncio.get_running_loop()
-        if not inspect.iscoroutinefunction(function):
-            return loop.run_in_executor(
-                self._threads, lambda: context.run(function, *args, **kwargs)
-            )
-        if self._application is loop:
-            return loop.create_task(function(*args, **kwargs), context=context)
-        crossing = context.run(
-            asyncio.run_coroutine_threadsafe, function(*args, **kwargs), self._application
-        )
-        return asyncio.wrap_future(crossing, loop=loop)
+        result = await loop.run_in_executor(self._threads, variables.run, _contained, call)
+        if inspect.isawaitable(result):
+            # A plain function around a coroutine function, as many decorators make.
+            return await self._on_application(lambda: result, variables)
+        return result
 
-    @staticmethod
-    async def _within(limit: timedelta | None, work: asyncio.Future[Any]) -> Any:
-        if limit is None:
-            return await work
-        done, _ = await asyncio.wait({work}, timeout=limit.total_seconds())
-        if not done:
-            work.cancel()
-            raise WorkflowFailed("Timeout", f"no result within {limit.total_seconds():g} s")
-        return work.result()
+    async def _on_application(self, call: Callable[[], Any], variables: Context) -> Any:
+        if self._application.is_closed():
+            raise asyncio.CancelledError
+        loop = asyncio.get_running_loop()
+        if self._application is loop:
+            return await loop.create_task(_awaited(call), context=variables)
+        crossing = variables.run(
+            asyncio.run_coroutine_threadsafe, _awaited(call), self._application
+        )
+        return await asyncio.wrap_future(crossing)
 
     def close(self) -> None:
         """Take no more work; threads that still run are left to end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+async def _within(limit: timedelta | None, work: asyncio.Future[Any]) -> Any:
+    """Return the outcome of ``work``; give it up, without waiting for its end, after ``limit``."""
+    try:
+        await asyncio.wait({work}, timeout=None if limit is None else limit.total_seconds())
+        if limit is not None and not work.done():
+            raise WorkflowFailed("Timeout", f"no result within {limit.total_seconds():g} s")
+        return work.result()
+    finally:
+        if not work.done():
+            work.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
+            work.cancel()
+
+
+def _contained(call: Callable[[], Any]) -> Any:
+    """Call an activity in its thread; what no future can carry becomes a failure of that name."""
+    try:
+        return call()
+    except (
+        StopIteration,
+        SystemExit,
+        KeyboardInterrupt,
+        GeneratorExit,
+        asyncio.CancelledError,
+        concurrent.futures.CancelledError,
+    ) as error:
+        raise WorkflowFailed(type(error).__name__, str(error)) from None
+
+
+async def _awaited(call: Callable[[], Any]) -> Any:
+    """Await an activity on the application's loop; its `sys.exit` must not stop the loop."""
+    try:
+        return await call()
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise WorkflowFailed(
+            "CancelledError", "something that it waited for was cancelled"
+        ) from None
+    except SystemExit as error:
+        raise WorkflowFailed("SystemExit", str(error)) from None

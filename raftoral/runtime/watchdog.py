@@ -11,10 +11,12 @@ import ctypes
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+T = TypeVar("T")
 
 STEP_SECONDS_MAX: Final = 1.0
 
@@ -49,7 +51,9 @@ class Watchdog:
     @contextmanager
     def step(self) -> Iterator[None]:
         """Watch the body; it is left by `StepTooLong` when it takes longer than the limit."""
-        self._began = time.monotonic()
+        with self._lock:
+            self._fired = False
+            self._began = time.monotonic()
         try:
             yield
         finally:
@@ -60,12 +64,20 @@ class Watchdog:
                     self._fired = False
                     _raise_in(self._watched, None)
 
+    def each(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield the items within a `step`, whose limit is then for each of them."""
+        for item in items:
+            self._began = time.monotonic()
+            yield item
+
     def _watch(self) -> None:
         while not self._stop.wait(self._limit / 4):
             with self._lock:
-                began = self._began
-                if began is not None and not self._fired and time.monotonic() - began > self._limit:
+                now = time.monotonic()
+                if self._began is not None and now - self._began > self._limit:
                     self._fired = True
+                    # Once more after the limit: the step's own handlers may compute too long.
+                    self._began = now
                     _raise_in(self._watched, StepTooLong)
 
 
