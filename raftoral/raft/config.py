@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from raftoral.ids import NodeId
+    from raftoral.raft.trace import Tracer
 
 
 class Role(Enum):
@@ -47,7 +48,11 @@ class Config:
     ``chance(n)`` returns 0 to n - 1 and spreads elections: a follower waits ``election_ticks`` plus
     that many ticks. ``inflight_bytes_max`` 0 means no such limit. With ``batch`` entries leave once
     per `Ready`, else with each proposal. ``kept_bytes_max`` of applied entries stay in memory for
-    followers. ``say`` hears one line per change of role or membership.
+    followers. ``say`` hears one line per change of role or membership, ``trace`` every step.
+
+    With ``pipelined`` a `Ready` may be taken before the last one is done, see `RawNode`. Without
+    ``check_changes`` any membership change enters the log, for hosts that know which are legal when
+    they are applied; an illegal one is then refused by `RawNode.apply_conf_change`.
     """
 
     id: NodeId
@@ -63,8 +68,11 @@ class Config:
     check_quorum: bool = True
     pre_vote: bool = True
     batch: bool = True
+    pipelined: bool = False
+    check_changes: bool = True
     on_removal: OnRemoval = OnRemoval.HAND_OVER
     say: Callable[[str], None] = _silent
+    trace: Tracer | None = None
 
     def __post_init__(self) -> None:
         assert self.id != NOBODY, "0 is nobody"

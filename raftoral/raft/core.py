@@ -17,7 +17,7 @@ from raftoral.errors import NotLeader, ProposalDropped
 from raftoral.ids import NOBODY, Index, NodeId, Term
 from raftoral.raft import elections, following, replication
 from raftoral.raft.config import OnRemoval, Role
-from raftoral.raft.log import RaftLog
+from raftoral.raft.log import ENTRY_OVERHEAD_BYTES, RaftLog
 from raftoral.raft.membership import ConfChangeError, Membership
 from raftoral.raft.messages import (
     NO_INDEX,
@@ -46,16 +46,16 @@ class Core:
     def __init__(self, config: Config, reader: LogReader, applied: Index) -> None:
         hard_state, conf = reader.initial_state()
         self.config = config
+        self.trace = config.trace
         self.id = config.id
-        self.log = RaftLog(reader, applied, config.kept_bytes_max)
-        self.log.commit_to(hard_state.commit)
-        self.term: Term = hard_state.term
-        self.vote: NodeId = hard_state.vote
+        self.log = RaftLog(reader, applied, config.kept_bytes_max, stored_only=config.pipelined)
+        self.term: Term = NO_TERM
+        self.vote: NodeId = NOBODY
         self.leader: NodeId = NOBODY
         self.role = Role.FOLLOWER
         self.may_lead = True
 
-        self.membership = Membership.of(conf)
+        self.membership = Membership()
         self.progress: dict[NodeId, Progress] = {}
         self.votes: dict[NodeId, bool] = {}
         self.transferee: NodeId = NOBODY
@@ -75,7 +75,16 @@ class Core:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = 0
-        self._set_members(Membership.of(conf), frozenset())
+        self._load(hard_state, Membership.of(conf))
+
+    def _load(self, hard_state: HardState, membership: Membership) -> None:
+        """Become again what was stored."""
+        if self.trace is not None:
+            self.trace.node("InitState", self)
+            self.trace.change_applied(self, membership)
+        self._set_members(membership, frozenset())
+        self.log.commit_to(hard_state.commit)
+        self.term, self.vote = hard_state.term, hard_state.vote
         self.become_follower(self.term, NOBODY)
 
     # -------------------------------------------------------------- state
@@ -135,7 +144,9 @@ class Core:
             context,
             snapshot,
         )
-        if to == self.id:
+        if self.trace is not None:
+            self.trace.sent(self, message)
+        if to == self.id and not self.config.pipelined:
             self.loopback.append(message)
         elif type_ in _AFTER_SYNC:
             self.messages_after_sync.append(message)
@@ -150,6 +161,8 @@ class Core:
         self.leader = leader
         self.role = Role.FOLLOWER
         self.config.say(f"{self.id} became follower at term {self.term}")
+        if self.trace is not None:
+            self.trace.node("BecomeFollower", self)
 
     def become_pre_candidate(self) -> None:
         """Ask for an election without disturbing anyone: term and vote stay."""
@@ -166,6 +179,8 @@ class Core:
         self.vote = self.id
         self.role = Role.CANDIDATE
         self.config.say(f"{self.id} became candidate at term {self.term}")
+        if self.trace is not None:
+            self.trace.node("BecomeCandidate", self)
 
     def become_leader(self) -> None:
         """Lead the term that this candidate won, beginning with an empty entry."""
@@ -178,6 +193,8 @@ class Core:
         own.active = True
         # Any change of the membership still in the log counts as pending: looking is expensive.
         self.pending_conf_index = self.log.last
+        if self.trace is not None:
+            self.trace.node("BecomeLeader", self)
         # A new leader knows what is committed only by an entry of its own term (5.4.2, 8).
         self.append(EntryKind.NORMAL, b"")
         self.config.say(f"{self.id} became leader at term {self.term}")
@@ -236,6 +253,8 @@ class Core:
     # -------------------------------------------------------------- messages
     def step(self, message: Message) -> None:
         """Take one message: first its term, then what it says."""
+        if self.trace is not None:
+            self.trace.received(self, message)
         if message.term > self.term:
             if not self._accepts_term(message):
                 return
@@ -307,6 +326,8 @@ class Core:
     def append(self, kind: EntryKind, data: bytes) -> Index:
         """Put an entry behind the last one, in the own term."""
         index = Index(self.log.last + 1)
+        if self.trace is not None and kind is EntryKind.NORMAL:
+            self.trace.node("Replicate", self)
         self.log.append(Entry(self.term, index, kind, data))
         self.uncommitted_bytes += len(data)
         # The leader's own copy counts once it is synced (thesis 10.2.1).
@@ -318,6 +339,16 @@ class Core:
         """Append a change of the membership that is legal now; see `RawNode`."""
         if self.role is not Role.LEADER:
             raise NotLeader(self.leader or None)
+        if self.config.check_changes:
+            self._check_change(change)
+        if self.trace is not None:
+            self.trace.change_proposed(self, change)
+        index = self.propose(EntryKind.CONF, change.encode())
+        self.pending_conf_index = index
+        return index
+
+    def _check_change(self, change: ConfChange) -> None:
+        """Refuse a change that is not legal now, or may not be once those before it are applied."""
         if self.pending_conf_index > self.log.applied:
             raise ProposalDropped(
                 f"a membership change may be pending up to entry {self.pending_conf_index}; only "
@@ -326,9 +357,6 @@ class Core:
         if self.membership.is_joint and not change.leaves_joint:
             raise ConfChangeError("must transition out of joint config first")
         self.membership.apply(change)
-        index = self.propose(EntryKind.CONF, change.encode())
-        self.pending_conf_index = index
-        return index
 
     # -------------------------------------------------------------- membership
     def apply_conf_change(self, change: ConfChange) -> ConfState:
@@ -338,6 +366,8 @@ class Core:
 
     def switch_membership(self, change: Change) -> None:
         """Use the membership of ``change``, and react as leader to who came and went."""
+        if self.trace is not None:
+            self.trace.change_applied(self, change.membership)
         self._set_members(change.membership, change.kept)
         self.config.say(f"{self.id} switched to {self.membership.conf_state()}")
         if self.role is not Role.LEADER:
@@ -388,9 +418,9 @@ class Core:
         return progress
 
     # -------------------------------------------------------------- progress of the host
-    def applied_to(self, index: Index, size: int) -> None:
-        """Note that the machine has everything up to ``index``, ``size`` bytes of data more."""
-        self.log.applied_to(index)
+    def applied_to(self, index: Index, count: int, size: int) -> None:
+        """Note that the machine has all up to ``index``: ``count`` entries, ``size`` bytes more."""
+        self.log.applied_to(index, size + count * ENTRY_OVERHEAD_BYTES)
         self.uncommitted_bytes = max(0, self.uncommitted_bytes - size)
         if (
             self.role is Role.LEADER

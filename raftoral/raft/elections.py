@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from raftoral.ids import NOBODY, Term
 from raftoral.raft import replication
 from raftoral.raft.config import Role
-from raftoral.raft.messages import MessageType
+from raftoral.raft.messages import NO_INDEX, NO_TERM, MessageType
 from raftoral.raft.quorum import VoteResult, joint_vote_result
 
 if TYPE_CHECKING:
@@ -89,14 +89,16 @@ def on_vote_request(core: Core, message: Message) -> None:
             core.election_elapsed = 0
             core.vote = message.from_
     else:
-        # What is committed here helps a candidate that may have the entries and not know it.
-        commit = core.log.committed
+        # What is committed here helps a candidate that may have the entries and not know it. Who
+        # can stand for election itself needs not say it: as leader it tells everyone.
+        can_lead = core.may_lead and core.is_promotable
+        commit = NO_INDEX if can_lead else core.log.committed
         core.send(
             answer,
             message.from_,
             reject=True,
             commit=commit,
-            log_term=core.log.term_or_zero(commit),
+            log_term=core.log.term_or_zero(commit) if commit else NO_TERM,
         )
 
 

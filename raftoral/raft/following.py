@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from raftoral.errors import PeerError
 from raftoral.ids import Index
 from raftoral.raft import elections
+from raftoral.raft.config import OnRemoval
 from raftoral.raft.membership import Change, Membership
-from raftoral.raft.messages import MessageType
+from raftoral.raft.messages import NO_INDEX, MessageType
 from raftoral.raft.reads import ReadState
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ def step_follower(core: Core, message: Message) -> None:
         case MessageType.HEARTBEAT:
             _hear(core, message)
             core.log.commit_to(message.commit)
+            # Only a leader that was removed and still leads wants to know who has heard of it.
+            hand_over = core.config.on_removal is OnRemoval.HAND_OVER
             core.send(
                 MessageType.HEARTBEAT_RESPONSE,
                 message.from_,
-                commit=core.log.committed,
+                commit=core.log.committed if hand_over else NO_INDEX,
                 context=message.context,
             )
         case MessageType.SNAPSHOT:

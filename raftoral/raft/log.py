@@ -77,7 +77,11 @@ class RaftLog:
     """The whole log of one group: a reader of the stored part and the tail in memory.
 
     ``applied`` is what the state machine has; ``kept_bytes_max`` bounds the data of stored and
-    applied entries that stay in memory.
+    applied entries that stay in memory. With ``stored_only`` no entry is applied before it is on the
+    own disk, which matters only where a `Ready` need not be done before the next.
+
+    ``handed`` and ``applying`` are ahead of `stable` and `applied` by what a `Ready` holds that is
+    not done yet.
     """
 
     __slots__ = (
@@ -86,20 +90,32 @@ class RaftLog:
         "_kept_bytes_max",
         "_kept_first",
         "_reader",
+        "_stored_only",
         "applied",
+        "applying",
+        "applying_bytes",
         "committed",
+        "handed",
         "last",
         "pending_snapshot",
+        "snapshot_handed",
         "stable",
     )
 
-    def __init__(self, reader: LogReader, applied: Index, kept_bytes_max: int) -> None:
+    def __init__(
+        self, reader: LogReader, applied: Index, kept_bytes_max: int, *, stored_only: bool = False
+    ) -> None:
         self._reader = reader
+        self._stored_only = stored_only
         self.applied: Index = Index(max(applied, reader.first_index() - 1))
+        self.applying: Index = self.applied
+        self.applying_bytes = 0
         self.committed: Index = self.applied
         self.last: Index = reader.last_index()
         self.stable: Index = self.last
+        self.handed: Index = self.last
         self.pending_snapshot: Snapshot | None = None
+        self.snapshot_handed = False
         # Entries from _kept_first to `last`, in order; those above `stable` are nowhere else.
         self._kept: list[Entry] = []
         self._kept_first: Index = Index(self.last + 1)
@@ -190,14 +206,33 @@ class RaftLog:
         return _cut((*stored, *self._kept[: high - self._kept_first]), bytes_max)
 
     def unstable(self) -> tuple[Entry, ...]:
-        """Return the entries that are not stored yet."""
-        return tuple(self._kept[self.stable + 1 - self._kept_first :])
+        """Return the entries that are not stored and not on their way to the disk."""
+        return tuple(self._kept[self.handed + 1 - self._kept_first :])
+
+    def next_snapshot(self) -> Snapshot | None:
+        """Return the snapshot to install, unless that is under way."""
+        return None if self.snapshot_handed else self.pending_snapshot
+
+    def has_next_committed(self, bytes_max: int) -> bool:
+        """Whether `next_committed` has any entries."""
+        return (
+            self._appliable() > self.applying
+            and self.pending_snapshot is None
+            and not 0 < bytes_max <= self.applying_bytes
+        )
 
     def next_committed(self, bytes_max: int) -> Sequence[Entry]:
-        """Return the next entries to apply; none while a snapshot waits to be installed."""
-        if self.pending_snapshot is not None or self.committed <= self.applied:
+        """Return the next entries to apply; none while a snapshot waits to be installed.
+
+        What is being applied already counts towards ``bytes_max``.
+        """
+        if not self.has_next_committed(bytes_max):
             return ()
-        return self.slice(Index(self.applied + 1), Index(self.committed + 1), bytes_max)
+        high = Index(self._appliable() + 1)
+        return self.slice(Index(self.applying + 1), high, bytes_max - self.applying_bytes)
+
+    def _appliable(self) -> Index:
+        return min(self.committed, self.stable) if self._stored_only else self.committed
 
     def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of the membership waits to be applied."""
@@ -254,9 +289,9 @@ class RaftLog:
     def restore(self, snapshot: Snapshot) -> None:
         """Forget every entry: ``snapshot`` stands for all of them, once it is installed."""
         index = snapshot.meta.index
-        self.pending_snapshot = snapshot
+        self.pending_snapshot, self.snapshot_handed = snapshot, False
         self._kept, self._kept_bytes, self._kept_first = [], 0, Index(index + 1)
-        self.committed = self.last = self.stable = index
+        self.committed = self.last = self.stable = self.handed = index
 
     @property
     def storage_is_ahead(self) -> bool:
@@ -264,22 +299,40 @@ class RaftLog:
         return self._reader.first_index() - 1 > self.applied
 
     # -------------------------------------------------------------- settling
+    def hand_out(self, committed: Sequence[Entry]) -> None:
+        """Note that a `Ready` holds all that is not stored, and ``committed``."""
+        self.handed = self.last
+        self.snapshot_handed = self.pending_snapshot is not None
+        if committed:
+            self.applying = committed[-1].index
+            if self._stored_only:
+                self.applying_bytes += _size(committed)
+
     def stored_to(self, index: Index, term: Term) -> None:
         """Note that the entries up to ``index`` are on disk, unless they were replaced since."""
         if index > self.stable and self.matches(index, term):
             self.stable = index
+            self.handed = max(self.handed, index)
 
     def snapshot_installed(self, index: Index) -> None:
         """Note that the snapshot at ``index`` is on disk and in the state machine."""
         pending = self.pending_snapshot
         if pending is not None and pending.meta.index == index:
-            self.pending_snapshot = None
-        self.applied = Index(max(self.applied, index))
+            self.pending_snapshot, self.snapshot_handed = None, False
+        self.applied = max(self.applied, index)
+        self.applying = max(self.applying, index)
 
-    def applied_to(self, index: Index) -> None:
-        """Note that the state machine has everything up to ``index``, and forget old entries."""
+    def applied_to(self, index: Index, size: int = 0) -> None:
+        """Note that the state machine has everything up to ``index``, and forget old entries.
+
+        ``size`` counts the bytes of the entries that were not applied before.
+        """
         assert self.applied <= index <= self.committed, (self.applied, index, self.committed)
         self.applied = index
+        if index < self.applying:
+            self.applying_bytes = max(0, self.applying_bytes - size)
+        else:
+            self.applying, self.applying_bytes = index, 0
         free = min(index, self.stable) + 1 - self._kept_first
         count = 0
         while count < free and self._kept_bytes > self._kept_bytes_max:
@@ -309,6 +362,7 @@ class RaftLog:
         self._kept_bytes += _size(entries)
         self.last = entries[-1].index
         self.stable = Index(min(self.stable, index - 1))
+        self.handed = Index(min(self.handed, index - 1))
 
 
 def _cut(entries: Iterable[Entry], bytes_max: int) -> tuple[Entry, ...]:

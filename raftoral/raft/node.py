@@ -69,6 +69,9 @@ class Ready:
     messages_after_sync: list[Message]
     read_states: list[ReadState]
     must_sync: bool
+    term: Term
+    log_end: tuple[Index, Term] | None
+    """The last place of the log, unless all of it was stored before: see `RawNode.stored`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,11 @@ class RawNode:
 
     ``log`` is what is stored; ``applied`` is the last entry that the state machine has, and
     ``log.initial_state()`` gives the membership as of that entry.
+
+    A host does each `Ready` and calls `advance`. One that is ``pipelined`` may take the next while
+    it writes and applies the last; it never calls `advance`, but `stored` and `applied_all` for each
+    `Ready`, in order; and among ``messages_after_sync`` are then those that this member sends to
+    itself, which are stepped after the sync, before `stored`.
     """
 
     def __init__(self, config: Config, log: LogReader, applied: Index = NO_INDEX) -> None:
@@ -307,9 +315,12 @@ class RawNode:
             or core.appends_due
             or core.reads.needs_round
             or core.read_states
-            or log.last > log.stable
-            or log.pending_snapshot is not None
-            or log.committed > log.applied
+            or log.last > log.handed
+            or log.next_snapshot() is not None
+            or (
+                log.committed > log.applying
+                and log.has_next_committed(core.config.committed_bytes_max)
+            )
             or core.leader != self._soft_state.leader
             or core.role is not self._soft_state.role
             or core.hard_state != self._hard_state
@@ -319,46 +330,63 @@ class RawNode:
         """Return what is to be done now; `advance` must follow once it is done."""
         assert self._taken is None, "the last Ready was not advanced"
         core = self._core
+        log = core.log
         if core.role is Role.LEADER:
             replication.flush(core)
         hard_state = core.hard_state
         soft_state = SoftState(core.leader, core.role)
         before = self._hard_state
-        entries = core.log.unstable()
+        entries = log.unstable()
         ready = Ready(
             hard_state=None if hard_state == before else hard_state,
             soft_state=None if soft_state == self._soft_state else soft_state,
-            snapshot=core.log.pending_snapshot,
+            snapshot=log.next_snapshot(),
             entries=entries,
-            committed=core.log.next_committed(core.config.committed_bytes_max),
+            committed=log.next_committed(core.config.committed_bytes_max),
             messages=core.messages,
             messages_after_sync=core.messages_after_sync,
             read_states=core.read_states,
             # A commit index alone may be lost: it is found again.
             must_sync=bool(entries) or hard_state[:2] != before[:2],
+            term=core.term,
+            log_end=(log.last, log.last_term) if log.last > log.stable else None,
         )
+        log.hand_out(ready.committed)
         core.messages, core.messages_after_sync, core.read_states = [], [], []
         self._loopback, core.loopback = core.loopback, []
         self._hard_state, self._soft_state = hard_state, soft_state
-        self._taken = ready
+        if not core.config.pipelined:
+            self._taken = ready
+        if core.trace is not None:
+            core.trace.node("Ready", core)
         return ready
 
     def advance(self) -> None:
         """Note that everything in the last `Ready` is done: stored, synced, applied."""
         ready, self._taken = self._taken, None
         assert ready is not None, "advance follows ready"
-        core = self._core
         for message in self._loopback:
-            core.step(message)
+            self._core.step(message)
         self._loopback = []
-        if ready.entries:
-            last = ready.entries[-1]
-            core.log.stored_to(last.index, last.term)
+        self.stored(ready)
+        self.applied_all(ready)
+
+    def stored(self, ready: Ready) -> None:
+        """Note that all that ``ready`` and those before it wanted stored is on disk, and synced."""
+        log = self._core.log
+        # In a later term other entries may be on their way to the same places of the disk, and even
+        # the same ones again behind them. The first Ready of that term vouches for the log anew.
+        if ready.log_end is not None and ready.term == self._core.term:
+            log.stored_to(*ready.log_end)
         if ready.snapshot is not None:
-            core.log.snapshot_installed(ready.snapshot.meta.index)
-        if ready.committed:
-            size = sum(len(entry.data) for entry in ready.committed)
-            core.applied_to(ready.committed[-1].index, size)
+            log.snapshot_installed(ready.snapshot.meta.index)
+
+    def applied_all(self, ready: Ready) -> None:
+        """Note that the machine has what ``ready`` had committed."""
+        committed = ready.committed
+        if committed:
+            size = sum(len(entry.data) for entry in committed)
+            self._core.applied_to(committed[-1].index, len(committed), size)
 
 
 _ANSWERS: Final = frozenset(

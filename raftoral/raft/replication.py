@@ -52,7 +52,7 @@ def flush(core: Core) -> None:
         return
     core.appends_due = False
     last, commit = core.log.last, core.log.committed
-    if last > core.log.stable:
+    if last > core.log.handed:
         core.send(MessageType.APPEND_RESPONSE, core.id, index=last)
     for node, progress in core.progress.items():
         if node == core.id:
@@ -202,10 +202,12 @@ def maybe_commit(core: Core) -> bool:
     match = {node: progress.match for node, progress in core.progress.items()}
     index = joint_commit_index(match, core.membership.voters, core.membership.outgoing)
     # Only entries of the own term commit by counting (Raft paper 5.4.2).
-    if index <= core.log.committed or not core.log.matches(index, core.term):
-        return False
-    core.log.commit_to(index)
-    return True
+    more = index > core.log.committed and core.log.matches(index, core.term)
+    if more:
+        core.log.commit_to(index)
+    if core.trace is not None:
+        core.trace.node("Commit", core)
+    return more
 
 
 def on_heartbeat_response(core: Core, progress: Progress, message: Message) -> None:
