@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Severity: TypeAlias = Literal["error", "warning"]
 
+_UNUSED: Final = frozenset({"RWF0501", "RWF0502", "RWF0506"})
+
 REPORTS_MAX: Final = 50
 """After so many reports the rest is of no use to anyone."""
 
@@ -56,7 +58,9 @@ class Diagnostics:
 
     def add(self, one: Diagnostic) -> None:
         """Add a report, unless this place already has one of the same code."""
-        if len(self._found) < REPORTS_MAX:
+        if len(self._found) < REPORTS_MAX: Final = frozenset({"RWF0501", "RWF0502", "RWF0506"})
+
+REPORTS_MAX:
             self._found.setdefault((one.code, one.span.start), one)
 
     def error(
@@ -91,8 +95,13 @@ class Diagnostics:
         return any(one.severity == "error" for one in self._found.values())
 
     def all(self) -> tuple[Diagnostic, ...]:
-        """Return everything, in the order of the text."""
-        return tuple(sorted(self._found.values(), key=lambda one: (one.span.start, one.code)))
+        """Return everything, in the order of the text.
+
+        What is unused is not said while something else is wrong: that may be the reason.
+        """
+        wrong = self.has_errors
+        kept = [one for one in self._found.values() if not (wrong and one.code in _UNUSED)]
+        return tuple(sorted(kept, key=lambda one: (one.span.start, one.code)))
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -246,7 +246,9 @@ class _Reader:
         self.depth = 0
         self.statements = 0
         self.records = frozenset(
-            name for name in (r[0] for r in _is(unit.records, list) if r) if type(name) is str
+            shape[0]
+            for shape in _is(unit.records, list)
+            if type(shape) is list and shape and type(shape[0]) is str
         )
 
     def check(self) -> None:

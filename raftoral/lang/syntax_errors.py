@@ -428,7 +428,8 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
                 place,
             )
         )
-    return tuple(found)
+    # A word says more than a sign, and a sign more than the place alone.
+    return tuple(sorted(found, key=lambda one: (not one.word.isalpha(), not one.word)))
 
 
 _Nobody: Any = None

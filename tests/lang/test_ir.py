@@ -1,0 +1,196 @@
+"""The stored form: hashes that follow the meaning, bytes that are checked before they run."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import pytest
+
+from raftoral._assets import asset
+from raftoral.codec import pack_record, unpack_record
+from raftoral.errors import CorruptionError, InvalidInput, RaftoralError
+from raftoral.lang import ir
+from raftoral.lang.compile import compile_source, decode_input, interface, start
+from raftoral.lang.source import Source
+from tests.lang.driving import unit
+from tests.lang.test_evaluate import EFFECTS, FAILING
+
+ORDER = (asset("workflows") / "order.rwf").read_text()
+TEXTS = [ORDER, EFFECTS, FAILING]
+
+
+def meaning(text: str) -> str:
+    """Return the meaning hash of a text."""
+    return unit(text).meaning_hash
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_decoding_gives_back_what_was_encoded(text: str) -> None:
+    """Encode and decode are inverse, and the hashes stay."""
+    made = unit(text)
+    again = ir.decode(made.ir)
+    assert again.encode() == made.ir
+    assert again.meaning_hash() == made.meaning_hash == interface(made.ir).meaning_hash
+    assert interface(made.ir).inputs == made.inputs
+
+
+def test_layout_comments_and_local_names_do_not_change_the_meaning() -> None:
+    """What no history can see is not part of the meaning; the text hash sees it."""
+    base = unit(ORDER)
+    for changed in (
+        ORDER.replace("  ", "\t"),
+        "# another comment\n" + ORDER,
+        ORDER.replace("\n", "\r\n"),
+        ORDER.replace("amount = total", "sum_of_all = total")
+        .replace("amount >", "sum_of_all >")
+        .replace("order.id, amount,", "order.id, sum_of_all,")
+        .replace("amount: amount", "amount: sum_of_all"),
+        ORDER.replace("declined.code", "no.code")
+        .replace("as declined", "as no")
+        .replace("fail declined", "fail no"),
+        ORDER.replace("total(", "whole_amount("),
+        ORDER.replace("item.", "each.").replace("for item in", "for each in"),
+        ORDER.replace("APPROVE_ABOVE", "LIMIT_OF_TRUST"),
+        ORDER + "\nrecord Unused { x: int }\nfn unused(x: int) -> int { return x }\n",
+    ):
+        other = unit(changed)
+        assert other.meaning_hash == base.meaning_hash
+    assert unit(ORDER + "\n\n  \n").text_hash == base.text_hash
+    assert unit(ORDER.replace("\n", "\r\n")).text_hash == base.text_hash
+    assert unit("# more\n" + ORDER).text_hash != base.text_hash
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("compute payment", "compute paid"),
+        ("checkpoint status", "checkpoint state"),
+        ("500.00EUR", "500.01EUR"),
+        ("sleep 50ms", "sleep 51ms"),
+        ("retry 20", "retry 21"),
+        ("version 1", "version 2"),
+        ("timeout 24h", "timeout 23h"),
+        ("qty: int", "qty: int = 1"),
+        ("amount > 0.00EUR", "amount >= 0.00EUR"),
+        ("item.price * item.qty", "item.qty * item.price"),
+    ],
+)
+def test_what_a_history_or_a_caller_can_see_is_the_meaning(old: str, new: str) -> None:
+    """Names of steps, values, limits and types are part of the meaning hash."""
+    changed = ORDER.replace(old, new)
+    changed = changed.replace("payment: payment", "payment: paid") if "paid" in new else changed
+    changed = changed.replace("  status =", "  state =") if "state" in new else changed
+    changed = changed.replace("    status =", "    state =") if "state" in new else changed
+    same = old.startswith("item.price")  # the operands change places, the product does not
+    assert (meaning(changed) == meaning(ORDER)) is same
+
+
+def test_loop_variables_name_their_scopes() -> None:
+    """The variable of a loop with effects is part of the paths, so it is part of the meaning."""
+    text = "workflow w version 1 () { for x in [1] { log text(x) } }"
+    other = "workflow w version 1 () { for y in [1] { log text(y) } }"
+    assert meaning(text) != meaning(other)
+
+
+def test_one_file_gives_a_closed_unit_for_each_workflow() -> None:
+    """Each unit holds the functions and records that it needs, numbered for itself."""
+    text = """
+    record A { x: int }
+    fn one(x: int) -> int { return x + 1 }
+    fn two(x: int) -> int { return one(x) * 2 }
+    workflow first version 1 () -> int { return two(1) }
+    workflow second version 3 (a: A) -> int { return one(a.x) }
+    """
+    first, second = compile_source(Source("t.rwf", text)).units
+    assert len(ir.decode(first.ir).functions) == 2
+    assert len(ir.decode(second.ir).functions) == 1
+    assert [name for name, _ in ir.decode(second.ir).records] == ["A"]
+    assert ir.decode(first.ir).records == []
+
+
+def attempt(data: bytes) -> None:
+    """Decode and, if that works, run a few steps; only errors of the library may come out."""
+    with suppress(RaftoralError):
+        decode_input(data, {"order": {"id": "o", "card": "c", "items": []}, "id": "i"})
+    try:
+        generator = start(
+            data, {"order": {"id": "o", "card": "c", "items": []}, "id": "i"}
+        ).generator
+        for _ in range(5):
+            generator.send(None)
+    except (RaftoralError, StopIteration):
+        pass
+
+
+def test_damaged_bytes_are_refused_not_run() -> None:
+    """Flipped, cut and exchanged bytes give CorruptionError or a run without a foreign error."""
+    chance = Random(11)
+    for text in TEXTS:
+        data = unit(text).ir
+        for _ in range(400):
+            damaged = bytearray(data)
+            for _ in range(chance.choice([1, 1, 2, 5])):
+                damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+            if chance.random() < 0.2:
+                del damaged[chance.randrange(len(damaged)) :]
+            attempt(bytes(damaged))
+
+
+def replaced(node: Any, chance: Random, pool: list[Any]) -> Any:
+    """Return a copy of nested lists with one place exchanged for something else."""
+    if type(node) is list and node and chance.random() < 0.9:
+        copy = list(node)
+        at = chance.randrange(len(copy))
+        copy[at] = replaced(copy[at], chance, pool)
+        return copy
+    return chance.choice(pool)
+
+
+def test_well_formed_nonsense_is_refused_or_runs_harmlessly() -> None:
+    """A program whose parts were exchanged never raises a foreign error and never hangs."""
+    chance = Random(5)
+    pool: list[Any] = [
+        None, True, 0, 1, -1, 2**62, "", "x", "const", b"", [], ["const", 1], ["local", 1],
+        ["local", 99], ["do", "len", [["const", 1]]], ["call", 0, []], ["break"], ["return", ["const", 2]],
+        ["int"], ["record", "Nope"], ["money", "EUR"], ["compute", 1, "x", "y", [], None, None],
+    ]  # fmt: skip
+    for text in TEXTS:
+        program = unpack_record(unit(text).ir)
+        for _ in range(1500):
+            attempt(pack_record(replaced(program, chance, pool)))
+
+
+def test_a_deep_program_is_refused() -> None:
+    """Nesting without end is damage, not a stack overflow."""
+    unit_ir = ir.decode(unit("workflow w version 1 () -> bool { return true }").ir)
+    node: list[Any] = ["const", True]
+    for _ in range(250):
+        node = ["not", node]
+    bad = [[*unit_ir.meaning()[:-2], [["return", node]], 10], ["p", "", [1, 1], []]]
+    with pytest.raises(CorruptionError):
+        ir.decode(pack_record(bad))
+
+
+def test_another_version_of_the_form_is_named() -> None:
+    """A newer form is refused with both numbers."""
+    program = unpack_record(unit(FAILING).ir)
+    program[0][0] = 99
+    with pytest.raises(CorruptionError, match="IR version 99; this build reads 1"):
+        ir.decode(pack_record(program))
+
+
+def test_an_input_is_checked_from_the_stored_form_alone() -> None:
+    """No source and no grammar is needed to check an input."""
+    with pytest.raises(InvalidInput, match=r"input\.order\.items\[0\]\.qty"):
+        decode_input(
+            unit(ORDER).ir,
+            {
+                "order": {
+                    "id": "o",
+                    "card": "c",
+                    "items": [{"sku": "a", "qty": "1", "price": "1EUR"}],
+                }
+            },
+        )
