@@ -1,0 +1,167 @@
+"""Clients: they write under ids, repeat what they do not know, and read what must be there.
+
+Owns what was promised to the outside: the answers of writes, and what reads saw. Each client has
+one operation under way. The rule it checks: whatever a client was told before an operation began is
+there when that operation ends, in real time and over all clients of a group (linearizability: the
+log gives the order, so this is the whole of it).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from raftoral.errors import (
+    NodeStopped,
+    NotLeader,
+    ProposalDropped,
+    ProposalUnknown,
+    Unavailable,
+)
+from raftoral.ids import GroupId, Index
+from raftoral.sim import machine
+
+if TYPE_CHECKING:
+    from raftoral.groups.host import Host
+    from raftoral.sim.cluster import Cluster
+    from raftoral.sim.node import SimNode
+
+REAL_TIME: Final = "an operation comes after all that had ended before it began"
+NO_STALE_READ: Final = "no read is older than a write that was acknowledged before it"
+ANSWERS: Final = "every call ends with an answer or an honest error"
+_PATIENCE: Final = 2.0
+"""How long a client lets a node try, in seconds; its own patience is twice that."""
+
+
+class Client:
+    """One caller, outside of all nodes."""
+
+    def __init__(self, cluster: Cluster, number: int) -> None:
+        self.cluster = cluster
+        self.id = number
+        self.is_idle = True
+        self.pause = cluster.random.choice((0.02, 0.1, 0.3))
+        self._group = GroupId(0)
+        self._written = 0
+        self._command = b""
+        self._floor = Index(0)
+        self._attempt = 0
+        self._node: SimNode | None = None
+
+    # -------------------------------------------------------------- what next
+    def begin(self) -> None:
+        """Begin the next operation, unless the run comes to its end."""
+        cluster, random = self.cluster, self.cluster.random
+        self.is_idle = True
+        if not cluster.clients_go_on:
+            return
+        self.is_idle = False
+        self._group = random.choice(cluster.gids)
+        self._floor = cluster.floors[self._group]
+        if random.random() < 0.7:
+            self._written += 1
+            size = 8 if random.random() < 0.97 else random.randrange(cluster.options.value_bytes_max)
+            value = self._written.to_bytes(8, "big") * (size // 8 + 1)
+            self._command = machine.command(
+                self.id, self._written, random.randrange(machine.REGISTERS), value
+            )
+        else:
+            self._command = b""
+        self._try()
+
+    def _rest(self) -> None:
+        seconds = self.cluster.random.expovariate(1 / self.pause)
+        self.cluster.events.after(seconds, self.begin)
+
+    # -------------------------------------------------------------- one attempt
+    def _try(self) -> None:
+        cluster = self.cluster
+        self._attempt += 1
+        node = self._node
+        if node is None or not node.runs or cluster.random.random() < 0.1:
+            node = self._node = self._choose()
+        if node is None or (host := node.host) is None:
+            cluster.events.after(0.1, self._again, self._attempt)
+            return
+        done: partial[None] = partial(self._ended, self._attempt)
+        if self._command:
+            node.run(host.propose(self._group, self._command, _PATIENCE), done)
+        else:
+            node.run(self._read(host), done)
+        cluster.events.after(2 * _PATIENCE, self._again, self._attempt)
+
+    def _choose(self) -> SimNode | None:
+        """Choose a node: any for a write, one with the group for a read."""
+        nodes = [
+            node
+            for node in self.cluster.nodes.values()
+            if node.host is not None and (self._command or node.member(self._group) is not None)
+        ]
+        return self.cluster.random.choice(nodes) if nodes else None
+
+    async def _read(self, host: Host) -> list[object]:
+        """Read as an application does: a barrier, then the state."""
+        gid = self._group
+        await host.read_barrier(gid, _PATIENCE)
+        return ["read", host.groups[gid].store.applied]
+
+    def _again(self, attempt: int) -> None:
+        if attempt == self._attempt:
+            if self._command:
+                self.cluster.count["repeated with the same id"] += 1
+            self._node = None
+            self._try()
+
+    # -------------------------------------------------------------- its end
+    def _ended(self, attempt: int, result: object) -> None:
+        if attempt != self._attempt:
+            return
+        count = self.cluster.count
+        match result:
+            case ["ok", int(index)]:
+                self._attempt += 1
+                count["writes"] += 1
+                self._wrote(Index(index))
+            case ["read", int(index)]:
+                self._attempt += 1
+                count["read barriers"] += 1
+                self._saw(Index(index))
+            case ProposalUnknown():
+                count["outcomes unknown"] += 1
+                self._later(attempt)
+            case NotLeader() | ProposalDropped() | NodeStopped() | Unavailable():
+                count["refused: " + result.code] += 1
+                self._later(attempt)
+            case KeyError() if not self._command:
+                self._later(attempt)
+            case _:
+                self.cluster.checkers.fail(ANSWERS, f"client {self.id} got {result!r}")
+
+    def _later(self, attempt: int) -> None:
+        self.cluster.events.after(0.02 + self.cluster.random.random() * 0.1, self._again, attempt)
+
+    def _wrote(self, index: Index) -> None:
+        cluster, gid = self.cluster, self._group
+        cluster.checkers.acknowledged(gid, self.id, self._written, index)
+        if index <= self._floor:
+            cluster.checkers.fail(
+                REAL_TIME,
+                f"group {gid}: client {self.id} began when {self._floor} was known, its command "
+                f"took effect at {index}",
+            )
+        cluster.floors[gid] = max(cluster.floors[gid], index)
+        cluster.acknowledged[gid, self.id] = self._written
+        self._rest()
+
+    def _saw(self, index: Index) -> None:
+        cluster, gid = self.cluster, self._group
+        if index < self._floor:
+            cluster.checkers.fail(
+                NO_STALE_READ,
+                f"group {gid}: client {self.id} read a state at {index}, {self._floor} was "
+                "known before it asked",
+            )
+        cluster.floors[gid] = max(cluster.floors[gid], index)
+        self._rest()
+
+
