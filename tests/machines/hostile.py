@@ -1,0 +1,171 @@
+"""Random commands for the machines: plausible ones, damaged ones, and nonsense."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from raftoral.codec import pack, pack_record
+from raftoral.ids import SLOTS, Epoch, Index, NodeId, Position, RunId, Version
+from raftoral.machines import commands, runs
+from raftoral.replay import history
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from raftoral.kv import Reader
+
+IDS = [RunId(f"r{n}") for n in range(6)]
+NODES = [NodeId(n) for n in range(4)]
+SIGNALS = ("go", "stop")
+PATHS = ("a", "b", "scope/c")
+
+
+def plausible(chance: Random, reader: Reader) -> bytes:
+    """Return a command as a node sends it; often one that is taken, given what is stored."""
+    run_id = chance.choice(IDS)
+    run = runs.find(reader, run_id)
+    epoch = run.epoch if run is not None and chance.random() < 0.9 else Epoch(chance.randrange(9))
+    match chance.randrange(14):
+        case 0 | 1 | 2:
+            name = chance.choice(("w", "w", "w", "v"))
+            given = pack({"n": chance.randrange(2) if chance.random() < 0.2 else 0})
+            return commands.StartRun(run_id, name, Version(1), "m", given, Index(1)).encode()
+        case 3 | 4 | 5 | 6:
+            return settle(chance, reader, run_id, epoch, run)
+        case 7 | 8:
+            signal_id = f"s{chance.randrange(30)}"
+            payload = pack(chance.choice([True, 1, "x", None]))
+            return commands.Signal(run_id, chance.choice(SIGNALS), signal_id, payload).encode()
+        case 9:
+            boot = f"boot-{chance.randrange(3)}"
+            return commands.Publish(chance.choice(NODES), boot).encode()
+        case 10:
+            heirs = chance.sample(NODES, chance.randrange(3))
+            return commands.TakeOver(chance.choice(NODES), heirs).encode()
+        case 11:
+            to = chance.choice(NODES) if chance.random() < 0.5 else NodeId(0)
+            return commands.HandOver(run_id, epoch, "reason", to).encode()
+        case 12:
+            parts = [
+                settle(chance, reader, each, epoch, runs.find(reader, each)) for each in IDS[:2]
+            ]
+            return commands.Many(parts).encode()
+        case _:
+            if chance.random() < 0.7:
+                before = runs.clock(reader) - chance.randrange(400)
+                return commands.Forget(max(0, before), chance.randrange(6), 3).encode()
+            return commands.OwnSlots(b"\xff" * (SLOTS // 8)).encode()
+
+
+def settle(
+    chance: Random, reader: Reader, run_id: RunId, epoch: Epoch, run: runs.Run | None
+) -> bytes:
+    """Return a settlement of a few events."""
+    base = run.length if run is not None and chance.random() < 0.9 else chance.randrange(5)
+    events = [event(chance, reader, run_id) for _ in range(chance.choice((1, 1, 1, 2)))]
+    if chance.random() < 0.15:
+        events.append(history.encode(history.Ended("completed", chance.randrange(9))))
+    return commands.Settle(run_id, epoch, Position(base), events).encode()
+
+
+def event(chance: Random, reader: Reader, run_id: RunId) -> bytes:
+    """Return an event that could stand in a history."""
+    path = chance.choice(PATHS)
+    now = runs.clock(reader)
+    made: history.Event
+    match chance.randrange(6):
+        case 0:
+            made = history.Set(path, chance.randrange(9))
+        case 1:
+            made = history.Done(path, b"call", True, "result", 1)
+        case 2:
+            made = history.TimerSet(path, now + chance.randrange(-5, 60))  # type: ignore[arg-type]
+            if made.due < 0:
+                made = history.TimerSet(path, now)
+        case 3:
+            made = history.TimerFired(path)
+        case 4:
+            mail = runs.oldest_mail(reader, run_id, chance.choice(SIGNALS))
+            made = history.Taken(path, *(mail or ("s1", True)))
+        case _:
+            made = history.Logged(path, "line")
+    return history.encode(made)
+
+
+# ------------------------------------------------------------------ nonsense
+def nonsense(chance: Random, reader: Reader) -> bytes:
+    """Return bytes that no node would send."""
+    match chance.randrange(6):
+        case 0:
+            return chance.randbytes(chance.randrange(60))
+        case 1:
+            data = bytearray(plausible(chance, reader))
+            for _ in range(chance.randrange(1, 4)):
+                data[chance.randrange(len(data))] = chance.randrange(256)
+            return bytes(data[: chance.randrange(1, len(data) + 1)])
+        case 2:
+            tag = chance.choice([kind.tag for kind in commands._ALL])
+            return bytes(msgpack.packb([tag, *(value(chance) for _ in range(chance.randrange(7)))]))
+        case 3 | 4:
+            return hostile_settle(chance, reader)
+        case _:
+            inner = plausible(chance, reader)
+            for _ in range(chance.choice((1, 2, 3_000))):
+                inner = pack_record(["many", [inner]])
+            return inner
+
+
+def hostile_settle(chance: Random, reader: Reader) -> bytes:
+    """Return a settlement that is current, but whose events have fields of any type."""
+    live = list(runs.live_ids(reader))
+    run_id = chance.choice(live) if live else IDS[0]
+    run = runs.find(reader, run_id)
+    epoch, base = (0, 0) if run is None else (run.epoch, run.length)
+    kinds = [kind.__name__ for kind in history._KINDS]
+    events = []
+    for _ in range(chance.randrange(3)):
+        fields = [value(chance) for _ in range(chance.randrange(7))]
+        events.append(bytes(msgpack.packb([chance.choice(kinds), *fields])))
+    if chance.random() < 0.3:
+        events.append(chance.randbytes(chance.randrange(20)))
+    return pack_record(["settle", run_id, epoch, base, events])
+
+
+def value(chance: Random, depth: int = 0) -> Any:
+    """Return a value of any type that msgpack knows, and some that values do not have."""
+    match chance.randrange(14 if depth < 3 else 11):
+        case 0:
+            return None
+        case 1:
+            return chance.random() < 0.5
+        case 2:
+            return chance.choice((0, 1, -1, 2**31, 2**32, 2**63 - 1, 2**63, -(2**63)))
+        case 3:
+            return chance.choice((1.5, float("nan"), float("inf"), 0.0))
+        case 4 | 5:
+            return chance.choice(
+                ("", "a", "r1", "go", "completed", "terminated", "x/y", "\n", "s1")
+            )
+        case 6:
+            return chance.choice((b"", b"\x00", b"\xff" * 9, pack({"n": 0})))
+        case 7:
+            code = chance.randrange(6)
+            return msgpack.ExtType(code, chance.choice((b"", b"1.5", b"EUR1", b"NaN", b"\x7f" * 8)))
+        case 8:
+            return msgpack.Timestamp(chance.randrange(2**33), 5)
+        case 9:
+            return ["Busy", "message", {}]
+        case 10:
+            return msgpack.ExtType(1, str(Decimal(chance.randrange(99))).encode())
+        case 11:
+            return [value(chance, depth + 1) for _ in range(chance.randrange(4))]
+        case 12:
+            return {str(n): value(chance, depth + 1) for n in range(chance.randrange(3))}
+        case _:
+            deep: Any = None
+            for _ in range(chance.choice((5, 70, 400))):
+                deep = [deep]
+            return deep

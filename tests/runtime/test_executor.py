@@ -1,0 +1,864 @@
+"""Executors of three nodes over an ordered log: who acts, who takes over, what is settled once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from functools import wraps
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from raftoral.errors import WorkflowFailed
+from raftoral.ids import Millis, NodeId, RunId
+from raftoral.machines import runs
+from raftoral.machines.commands import HandOver
+from raftoral.replay.context import current
+from raftoral.replay.effects import (
+    Checkpoint,
+    Compute,
+    Flow,
+    Log,
+    Receive,
+    Sleep,
+    activity,
+    scope,
+    workflow,
+)
+from raftoral.replay.history import Done, Ended, Retry, Started, TimerFired, decode
+from tests.runtime.cluster import Cluster, Member, registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    from raftoral.registry.app import Registry
+    from raftoral.replay.history import Event
+
+
+@asynccontextmanager
+async def cluster(*registries: Registry, **options: Any) -> AsyncIterator[Cluster]:
+    """Run a cluster for the body."""
+    made = Cluster(list(registries), **options)
+    made.form()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Make an async test a plain one."""
+
+    @wraps(test)
+    def plain() -> None:
+        asyncio.run(test())  # type: ignore[arg-type]
+
+    return plain
+
+
+def events(made: Cluster, run_id: str) -> list[Event]:
+    """Return the decoded history of a run."""
+    return [decode(data) for data in made.history(run_id)]
+
+
+def end(made: Cluster, run_id: str) -> Ended:
+    """Return how a run ended."""
+    last = events(made, run_id)[-1]
+    assert isinstance(last, Ended)
+    return last
+
+
+def check_history(made: Cluster, run_id: str) -> None:
+    """Check the form of a finished history: one start, one end, one `Done` a path."""
+    history = events(made, run_id)
+    assert isinstance(history[0], Started)
+    assert [type(e) for e in history].count(Started) == 1
+    assert [isinstance(e, Ended) for e in history] == [False] * (len(history) - 1) + [True]
+    done = Counter(e.path for e in history if isinstance(e, Done))
+    assert all(count == 1 for count in done.values()), done
+
+
+# ------------------------------------------------------------------ workflows
+@activity("double")
+def double(number: int) -> int:
+    """Run in a thread."""
+    return 2 * number
+
+
+@activity("triple")
+async def triple(number: int) -> int:
+    """Run on the loop."""
+    await asyncio.sleep(0.001)
+    return 3 * number
+
+
+@workflow("steps", version=1)
+def steps(number: int) -> Flow[int]:
+    """Do nine activities with checkpoints, lines and a pause between them."""
+    total = yield from Checkpoint("total", number)
+    for turn in range(4):
+        with scope(f"turn-{turn}"):
+            more = yield from Compute("double", double, turn)
+            yield from total.set(total.get() + more)
+            more = yield from Compute("triple", triple, turn)
+            yield from total.update(lambda value, more=more: value + more)  # type: ignore[misc]
+            yield from Log(f"turn {turn}")
+    yield from Sleep("20ms")
+    return total.get()
+
+
+@workflow("approval", version=1)
+def approval() -> Flow[list[object]]:
+    """Wait for signals, one of which never comes."""
+    first = yield from Receive("say", str)
+    late = yield from Receive("never", str).timeout("30ms")
+    second = yield from Receive("say", str).timeout("10s")
+    return [first, late, second]
+
+
+# ------------------------------------------------------------------ the whole
+@run
+async def test_every_run_ends_with_one_history_on_all_members() -> None:
+    """Runs of all kinds end, and each member holds the same bytes of them."""
+    ours = registry(steps, approval)
+    async with cluster(ours, ours, ours) as made:
+        for number in range(12):
+            made.start(f"s{number}", steps, number=number)
+        made.start("a", approval)
+        made.signal("a", "say", "1", "one")
+        made.signal("a", "say", "2", "two")
+        await made.ended(*(f"s{n}" for n in range(12)), "a")
+        made.check_same()
+        for number in range(12):
+            check_history(made, f"s{number}")
+            assert end(made, f"s{number}") == Ended("completed", number + 5 * 6)
+        assert end(made, "a") == Ended("completed", ["one", None, "two"])
+        owners = {made.find(f"s{n}").owner for n in range(12)}
+        assert len(owners) > 1, "runs are spread over the members"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_lost_proposals_and_answers_settle_each_step_once(seed: int) -> None:
+    """With a third of the proposals or their answers lost, each step has one `Done` all the same."""
+
+    async def story() -> None:
+        ours = registry(steps, approval)
+        async with cluster(ours, ours, ours, seed=seed, loss=0.3) as made:
+            for number in range(4):
+                made.start(f"s{number}", steps, number=number)
+            made.start("a", approval)
+            made.signal("a", "say", "1", "one")
+            made.signal("a", "say", "2", "two")
+            await made.ended(*(f"s{n}" for n in range(4)), "a")
+            for number in range(4):
+                check_history(made, f"s{number}")
+                assert end(made, f"s{number}") == Ended("completed", number + 5 * 6)
+            check_history(made, "a")
+            assert end(made, "a") == Ended("completed", ["one", None, "two"])
+            made.check_same()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_lost_owner_is_replaced(seed: int) -> None:
+    """When an owner disappears in the middle, its runs end elsewhere with the same results."""
+
+    async def story() -> None:
+        ours = registry(steps)
+        async with cluster(ours, ours, ours, seed=seed, loss=0.1) as made:
+            ids = [f"s{number}" for number in range(9)]
+            for number, run_id in enumerate(ids):
+                made.start(run_id, steps, number=number)
+            await made.until(lambda: made.find("s0").length >= 6 + seed)
+            lost = made.owner("s0")
+            made.lose(lost)
+            await made.ended(*ids)
+            for number, run_id in enumerate(ids):
+                check_history(made, run_id)
+                assert end(made, run_id) == Ended("completed", number + 5 * 6)
+                assert made.find(run_id).owner != lost.node or not made.find(run_id).live
+            made.check_same()
+
+    asyncio.run(story())
+
+
+@run
+async def test_a_late_attempt_of_a_former_owner_is_unheard() -> None:
+    """An attempt that ends after its node lost the run settles nothing; the new owner's does."""
+    gate = threading.Event()
+    keys: list[tuple[str, int]] = []
+
+    @activity("slow")
+    def slow() -> int:
+        keys.append((current().idempotency_key, current().epoch))
+        if len(keys) == 1:
+            gate.wait(10)
+            return 1
+        return 2
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Compute("slow", slow))
+
+    ours = registry(w)
+    async with cluster(ours, ours, ours) as made:
+        made.start("r", w)
+        await made.until(lambda: len(keys) == 1)
+        first = made.owner("r")
+        heir = next(each for each in made.members if each is not first)
+        made.commit(HandOver(RunId("r"), made.find("r").epoch, "moved", heir.node).encode())
+        await made.until(lambda: len(keys) == 2)
+        gate.set()
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 2)
+        assert keys[0][0] == keys[1][0] == "r/0/slow"
+        assert keys[0][1] < keys[1][1], "the epoch fences the former owner off"
+
+
+# ------------------------------------------------------------------ time
+@run
+async def test_a_timer_refused_as_early_is_tried_again() -> None:
+    """A node whose clock runs ahead proposes a firing too early, is refused, and repeats it."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[str]:
+        yield from Sleep("120ms")
+        return "awake"
+
+    ours = registry(w)
+    async with cluster(ours, clock_error=60) as made:
+        made.start("r", w)
+        began = time.monotonic()
+        made.clock_error = 0
+        await made.until(lambda: made.find("r").length == 2)
+        made.clock_error = 10_000
+        made.members[0].executor._act(made.members[0].executor.live[RunId("r")])
+        await made.ended("r")
+        assert time.monotonic() - began >= 0.1
+        early = sum(1 for _, _, command in made.log if b"TimerFired" in command)
+        assert early >= 2, "it was proposed too early at least once"
+        assert [type(e) for e in events(made, "r")].count(TimerFired) == 1
+
+
+# ------------------------------------------------------------------ attempts
+@run
+async def test_attempts_are_repeated_with_pauses_and_counted() -> None:
+    """A failing activity is tried as often as its policy says, with growing pauses, and counted."""
+    times: list[float] = []
+
+    @activity("flaky")
+    async def flaky() -> str:
+        times.append(time.monotonic())
+        if current().attempt < 4:
+            raise ConnectionError(f"try {current().attempt}")
+        return "done"
+
+    @workflow("w", version=1)
+    def w() -> Flow[str]:
+        step = Compute("flaky", flaky).retry(5, first="20ms", factor_percent=200)
+        return (yield from step)
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        history = events(made, "r")
+        retries = [e for e in history if isinstance(e, Retry)]
+        assert [e.attempt for e in retries] == [1, 2, 3]
+        assert retries[0].error == ["ConnectionError", "try 1", {}]
+        (done,) = [e for e in history if isinstance(e, Done)]
+        assert (done.ok, done.value, done.attempts) == (True, "done", 4)
+        pauses = [b - a for a, b in pairwise(times)]
+        assert all(pause >= want for pause, want in zip(pauses, (0.018, 0.038, 0.078), strict=True))
+
+
+@run
+async def test_a_last_failure_arrives_as_workflow_failed_with_its_attempts() -> None:
+    """When no attempt is left the workflow sees the failure's name, message and count."""
+
+    class Declined(Exception):
+        reason: str
+
+        def __init__(self, reason: str) -> None:
+            super().__init__(f"no: {reason}")
+            self.reason = reason
+            self.secret = "s"
+
+    @activity("pay")
+    def pay() -> None:
+        raise Declined("funds")
+
+    @workflow("w", version=1)
+    def w() -> Flow[list[object]]:
+        try:
+            yield from Compute("pay", pay).retry(3, first="1ms")
+        except WorkflowFailed as error:
+            return [error.name, error.message, error.details, error.attempts]
+        return []
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").value == ["Declined", "no: funds", {"reason": "funds"}, 3]
+
+
+@run
+async def test_only_and_never_decide_what_is_repeated() -> None:
+    """``only`` and ``never`` name the failures that are tried again, and those that are not."""
+    counts: Counter[str] = Counter()
+
+    @activity("fail")
+    async def fail(label: str, kind: str) -> None:
+        counts[label] += 1
+        raise WorkflowFailed(kind, "x")
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        for label, kind in (("a", "Busy"), ("b", "Gone"), ("c", "Gone"), ("d", "Busy")):
+            step = Compute(label, fail, label, kind)
+            step = (
+                step.retry(3, first="1ms", only=("Busy",))
+                if label in "ab"
+                else step.retry(3, first="1ms", never=("Gone",))
+            )
+            with suppress(WorkflowFailed):
+                yield from step
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert counts == {"a": 3, "b": 1, "c": 1, "d": 3}
+
+
+@run
+async def test_an_attempt_that_takes_too_long_fails_with_timeout() -> None:
+    """A limit counts for each attempt, of threads and coroutines alike; the failure is ``Timeout``."""
+    stop = threading.Event()
+    cancelled: list[bool] = []
+
+    @activity("hang")
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    @activity("block")
+    def block() -> None:
+        stop.wait(30)
+
+    @workflow("w", version=1)
+    def w() -> Flow[list[object]]:
+        seen: list[object] = []
+        for step in (
+            Compute("hang", hang).timeout("20ms").retry(2, first="1ms"),
+            Compute("block", block).timeout("20ms"),
+        ):
+            try:
+                yield from step
+            except WorkflowFailed as error:
+                seen.append([error.name, error.attempts])
+        return seen
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").value == [["Timeout", 2], ["Timeout", 1]]
+        assert cancelled == [True, True]
+        stop.set()
+
+
+@run
+async def test_results_that_cannot_be_stored_are_bad_results() -> None:
+    """A set, a float that nobody declared, a wrong type, a lone surrogate: each is ``BadResult``."""
+    loop: list[object] = []
+    loop.append(loop)
+    bad: list[object] = [{1, 2}, 1.5, {"a": 2**80}, "\ud800", object(), loop, [0] * 200_000]
+
+    @activity("bad")
+    def give(place: int):  # type: ignore[no-untyped-def]
+        return bad[place]
+
+    @activity("wrong")
+    def wrong() -> int:
+        return "no number"  # type: ignore[return-value]
+
+    @workflow("w", version=1)
+    def w() -> Flow[list[str]]:
+        seen = []
+        steps = [Compute(f"bad-{n}", give, n) for n in range(len(bad))]
+        for step in [*steps, Compute("wrong", wrong)]:
+            try:
+                yield from step
+            except WorkflowFailed as error:
+                seen.append(error.name)
+        return seen
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").value == ["BadResult"] * (len(bad) + 1)
+
+
+@run
+async def test_whatever_an_activity_raises_is_a_failure_of_that_name() -> None:
+    """`StopIteration`, `sys.exit` and a cancelled wait end one step, never the node or its loop."""
+
+    @activity("stop")
+    def stop() -> int:
+        return next(iter(()))
+
+    @activity("exit")
+    def leave() -> None:
+        sys.exit(3)
+
+    @activity("exit.async")
+    async def leave_async() -> None:
+        sys.exit(3)
+
+    @activity("cancelled")
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    @activity("unreadable")
+    def unreadable() -> None:
+        class Unreadable(Exception):
+            def __str__(self) -> str:
+                raise ValueError("no")
+
+        raise Unreadable
+
+    every: list[Any] = [stop, leave, leave_async, cancelled, unreadable]
+
+    @workflow("w", version=1)
+    def w() -> Flow[list[str]]:
+        seen = []
+        for step in every:
+            try:
+                yield from Compute(step.name, step)
+            except WorkflowFailed as error:
+                seen.append(error.name)
+        return seen
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").value == [
+            "StopIteration",
+            "SystemExit",
+            "SystemExit",
+            "CancelledError",
+            "Unreadable",
+        ]
+
+
+@run
+async def test_an_activity_cannot_change_the_workflows_variables() -> None:
+    """An activity gets copies: what it does to its arguments is not seen by the workflow."""
+
+    @activity("drain")
+    def drain(items: list[int]) -> int:
+        items.clear()
+        return 0
+
+    @workflow("w", version=1)
+    def w() -> Flow[list[int]]:
+        items = [1, 2, 3]
+        yield from Compute("drain", drain, items)
+        return items
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").value == [1, 2, 3]
+
+
+@run
+async def test_a_plain_function_around_a_coroutine_function_is_awaited() -> None:
+    """What a decorator makes of an async activity is awaited on the application's loop."""
+
+    @wraps(triple.function)
+    def around(number: int) -> Awaitable[int]:
+        return triple.function(number)
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Compute("x", around, 5))
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 15)
+
+
+@run
+async def test_no_attempt_begins_while_the_leader_is_not_heard() -> None:
+    """A cut-off owner starts no activity (semantics 3.5), and begins once it hears the leader."""
+    calls: list[int] = []
+
+    @activity("note")
+    async def note() -> int:
+        calls.append(1)
+        return 1
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Compute("note", note))
+
+    async with cluster(registry(w)) as made:
+        made.members[0].port.is_connected = False
+        made.start("r", w)
+        await made.until(lambda: RunId("r") in made.members[0].executor.live)
+        await asyncio.sleep(0.12)
+        assert calls == []
+        made.members[0].port.is_connected = True
+        await made.ended("r")
+        assert calls == [1]
+
+
+# ------------------------------------------------------------------ runs that cannot go on
+@run
+async def test_a_diverging_replica_stops_and_hands_over() -> None:
+    """An owner whose code differs settles nothing more and gives the run to one that can follow."""
+
+    def version_of(argument: int) -> Any:
+        @workflow("w", version=1)
+        def w() -> Flow[int]:
+            one = yield from Compute("one", double, argument)
+            yield from Receive("go", str)
+            two = yield from Compute("two", double, 10)
+            return one + two
+
+        return w
+
+    ours, other = registry(version_of(1)), registry(version_of(2))
+    async with cluster(ours, ours, other) as made:
+        made.start("r", "w")
+        if made.find("r").owner == 3:
+            made.commit(HandOver(RunId("r"), made.find("r").epoch, "", NodeId(1)).encode())
+        await made.until(lambda: made.find("r").length == 2 and made.find("r").owner in (1, 2))
+        made.commit(HandOver(RunId("r"), made.find("r").epoch, "", NodeId(3)).encode())
+        await made.until(lambda: made.find("r").owner not in (0, 3))
+        assert made.find("r").refused == (3,)
+        assert "history has Done one = double(1)" in made.find("r").reason
+        assert "the code yields compute one = double(2)" in made.find("r").reason
+        made.signal("r", "go", "1", "x")
+        await made.until(lambda: not made.find("r").live)
+        assert end(made, "r") == Ended("completed", 22)
+
+
+@run
+async def test_a_run_that_nobody_can_own_is_parked_and_goes_on_when_one_can() -> None:
+    """Without its code anywhere a run parks with the reason; a member that has it takes it."""
+    async with cluster(registry(), registry(), registry()) as made:
+        made.start("r", steps, number=1)
+        await made.until(lambda: made.find("r").status == runs.PARKED)
+        assert "not registered here" in made.find("r").reason
+        assert made.find("r").refused == (1, 2, 3) or set(made.find("r").refused) == {1, 2, 3}
+        made.members[1].registry.add_workflow(steps)
+        made.members[1].executor.load()
+        made.commit(runs_publish(2))
+        await made.until(lambda: not made.find("r").live)
+        assert end(made, "r") == Ended("completed", 31)
+
+
+def runs_publish(node: int) -> bytes:
+    """Return the command of a member that was started again."""
+    from raftoral.machines.commands import Publish
+
+    return Publish(NodeId(node), "again").encode()
+
+
+@run
+async def test_an_endless_step_is_stopped_and_parked_while_others_go_on() -> None:
+    """A `while True` in one workflow parks that run with its line; other runs end as ever."""
+
+    @workflow("endless", version=1)
+    def endless() -> Flow[None]:
+        yield from Checkpoint("x", 1)
+        while True:
+            pass
+
+    ours = registry(steps, endless)
+    async with cluster(ours, ours, ours, limit_s=0.15) as made:
+        made.start("e", endless)
+        for number in range(3):
+            made.start(f"s{number}", steps, number=number)
+        await made.until(lambda: made.find("e").status == runs.PARKED)
+        await made.ended("s0", "s1", "s2")
+        assert "computes for more than a second" in made.find("e").reason
+        assert "test_executor.py:" in made.find("e").reason
+        assert made.find("e").live, "it is parked, never settled as failed"
+
+
+@run
+async def test_an_endless_finally_block_does_not_stop_the_node() -> None:
+    """A `finally` block that never ends is stopped too, when its generator is dropped."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        try:
+            yield from Receive("never")
+        finally:
+            while True:
+                pass
+
+    ours = registry(w)
+    async with cluster(ours, limit_s=0.1) as made:
+        made.start("r", w)
+        await made.until(lambda: RunId("r") in made.members[0].executor.live)
+        began = time.monotonic()
+        made.members[0].executor.load()
+        assert time.monotonic() - began < 5
+
+
+@run
+async def test_a_step_at_a_time_is_limited_and_not_a_whole_history() -> None:
+    """A long history is replayed at leisure: the limit is for the code between two events."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        for turn in range(40):
+            yield from Checkpoint(f"c{turn}", turn)
+            yield from Compute(f"x{turn}", double, turn)
+            time.sleep(0.01)
+        yield from Receive("end", str)
+        return 1
+
+    ours = registry(w)
+    async with cluster(ours, limit_s=0.15) as made:
+        made.start("r", w)
+        await made.until(lambda: made.find("r").length == 81)
+        await made.until(lambda: made.members[0].executor.live[RunId("r")].replay is not None)
+        made.members[0].executor.load()
+        live = made.members[0].executor.live[RunId("r")]
+        assert live.stuck == ""
+        made.signal("r", "end", "1", "x")
+        await made.ended("r")
+
+
+@run
+async def test_a_workflow_that_exits_fails_alone() -> None:
+    """`sys.exit` inside a workflow ends that run as failed, not the node."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        yield from Checkpoint("x", 1)
+        sys.exit(2)
+
+    ours = registry(w, steps)
+    async with cluster(ours, ours) as made:
+        made.start("r", w)
+        made.start("s", steps, number=0)
+        await made.ended("r", "s")
+        assert end(made, "r") == Ended("failed", ["SystemExit", "2", {}])
+
+
+@run
+async def test_input_that_does_not_fit_the_code_fails_the_run() -> None:
+    """An input with another name fails the run on every node alike; no node stops."""
+    ours = registry(steps)
+    async with cluster(ours, ours) as made:
+        made.start("r", steps, wrong=1)
+        await made.ended("r")
+        assert end(made, "r").status == "failed"
+        made.check_same()
+
+
+@run
+async def test_a_history_that_grows_too_long_ends_the_run() -> None:
+    """A run that passes the bound of events ends as failed with ``LimitExceeded``, in few entries."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        cell = yield from Checkpoint("x", 0)
+        while True:
+            yield from cell.set(cell.get() + 1)
+
+    ours = registry(w)
+    async with cluster(ours, ours, limit_s=10) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r").status == "failed"
+        assert end(made, "r").value[0] == "LimitExceeded"  # type: ignore[index]
+        assert made.find("r").length == 20_000
+        assert made.find("r").status == runs.FAILED
+
+
+@run
+async def test_large_checkpoints_are_settled_in_entries_that_fit() -> None:
+    """What the code runs ahead by is cut into entries that the log takes."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        for number in range(9):
+            yield from Checkpoint(f"c{number}", b"x" * (200 * 1024))
+        return 1
+
+    ours = registry(w)
+    async with cluster(ours, ours) as made:
+        made.start("r", w)
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 1)
+        assert max(len(command) for _, _, command in made.log) <= 512 * 1024
+
+
+# ------------------------------------------------------------------ small things
+@run
+async def test_events_of_one_batch_are_fed_once() -> None:
+    """A node that applied more than it was told yet feeds each event once all the same."""
+    ours = registry(steps)
+    async with cluster(ours, ours, ours) as made:
+        late = made.members[0]
+        pending: list[Any] = []
+        real = late.apply
+        late.apply = pending.extend  # type: ignore[method-assign,assignment]
+        made.start("r", steps, number=1)
+        if made.find("r").owner == late.node:
+            made.commit(HandOver(RunId("r"), made.find("r").epoch, "", NodeId(2)).encode())
+        await made.until(lambda: not made.find("r").live)
+        await made.until(lambda: late.inbox.empty())
+        await asyncio.sleep(0.01)
+        real(pending)
+        assert RunId("r") not in late.executor.live
+        assert late.port.state.items() == made.leader.items()
+
+
+@run
+async def test_a_log_line_is_written_once() -> None:
+    """A logged line is written by the owner when it is settled, and not again on a replay."""
+    lines: list[str] = []
+
+    class Catch(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    logger = logging.getLogger("raftoral.executor")
+    handler, level = Catch(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        yield from Log("hello")
+        yield from Receive("end", str)
+
+    ours = registry(w)
+    try:
+        async with cluster(ours, ours) as made:
+            made.start("r", w)
+            await made.until(lambda: made.find("r").length == 2)
+            await made.until(lambda: any("hello" in line for line in lines))
+            for member in made.members:
+                member.executor.load()
+            made.signal("r", "end", "1", "x")
+            await made.ended("r")
+            assert [line for line in lines if "hello" in line] == ["run r: hello"]
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@run
+async def test_a_definition_that_is_behind_is_waited_for() -> None:
+    """A node that does not know a definition yet waits in `tick` and then runs it."""
+    ours = registry(steps)
+    async with cluster(ours) as made:
+        made.unknown_here.add("steps")
+        made.start("r", steps, number=2)
+        await made.until(lambda: RunId("r") in made.members[0].executor.live)
+        made.members[0].executor.tick()
+        assert made.members[0].executor.live[RunId("r")].replay is None
+        made.unknown_here.clear()
+        made.members[0].executor.tick()
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 32)
+
+
+@run
+async def test_resting_runs_go_home_but_not_to_a_member_that_refused_them() -> None:
+    """A run returns to the member it belongs to by hash, unless that one could not go on with it."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        yield from Receive("end", str)
+
+    ours = registry(w)
+    async with cluster(ours, registry(), ours) as made:
+        ids = [f"r{n}" for n in range(12)]
+        for run_id in ids:
+            made.start(run_id, w)
+        await made.until(lambda: all(made.find(r).owner in (1, 3) for r in ids))
+        refused = [r for r in ids if made.find(r).refused]
+        assert refused, "some belonged to the member without the code"
+        for member in made.members:
+            member.executor._up_since = {NodeId(n): -100.0 for n in (1, 2, 3)}
+        before = len(made.log)
+        for _ in range(5):
+            for member in made.members:
+                member.executor.tick()
+            await asyncio.sleep(0.01)
+        assert len(made.log) == before, "no run was sent where it cannot go on"
+        away = next(r for r in ids if not made.find(r).refused)
+        home = made.find(away).owner
+        made.commit(HandOver(RunId(away), made.find(away).epoch, "", NodeId(4 - home)).encode())
+        await made.until(lambda: all(m.inbox.empty() for m in made.members))
+        await asyncio.sleep(0.01)
+        made.owner(away).executor.tick()
+        await made.until(lambda: made.find(away).owner == home)
+
+
+@run
+async def test_who_waits_for_the_end_is_woken() -> None:
+    """`ended` is done when the run ended here, and at once for a run that is not live."""
+    ours = registry(steps)
+    async with cluster(ours, ours) as made:
+        made.start("r", steps, number=1)
+        await made.until(lambda: RunId("r") in made.members[0].executor.live)
+        future = made.members[0].executor.ended(RunId("r"))
+        assert not future.done()
+        await asyncio.wait_for(future, 10)
+        assert made.members[0].executor.ended(RunId("r")).done()
+        assert made.members[0].executor.ended(RunId("unknown")).done()
+
+
+@run
+async def test_a_stale_flush_settles_nothing_for_another_owner() -> None:
+    """Between acting and proposing a run may change hands; then this node proposes nothing."""
+    ours = registry(steps)
+    async with cluster(ours, ours) as made:
+        made.start("r", steps, number=1)
+        owner = made.owner("r")
+        await made.until(lambda: RunId("r") in owner.executor.live)
+        live = owner.executor.live[RunId("r")]
+        owner.executor._dirty[RunId("r")] = live
+        live.run = runs.find(made.leader, RunId("r")) or live.run
+        other: Member = next(each for each in made.members if each is not owner)
+        from dataclasses import replace
+
+        live.run = replace(live.run, owner=other.node, epoch=live.run.epoch)
+        before = live.ahead
+        owner.executor._flush()
+        assert live.ahead == before
+        live.run = replace(live.run, owner=owner.node)
+        await made.ended("r")
+
+
+def test_the_pause_grows_to_its_bound_and_spreads_by_jitter() -> None:
+    """A pause is first, times the factor a turn, at most the longest, spread by the jitter."""
+    from raftoral.replay.effects import RetryPolicy
+    from raftoral.values import millis_of, span_of
+
+    policy = RetryPolicy(attempts=9, first=span_of(100), longest=span_of(1_000))
+    pauses = [millis_of(policy.pause_after(n)) for n in range(1, 7)]
+    assert pauses == [100, 200, 400, 800, 1000, 1000]
+    assert millis_of(policy.pause_after(1, -50)) == 50
+    assert millis_of(policy.pause_after(1, 50)) == 150
+    assert Millis(0) <= millis_of(policy.pause_after(10**6))
