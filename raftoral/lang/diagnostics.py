@@ -58,9 +58,7 @@ class Diagnostics:
 
     def add(self, one: Diagnostic) -> None:
         """Add a report, unless this place already has one of the same code."""
-        if len(self._found) < REPORTS_MAX: Final = frozenset({"RWF0501", "RWF0502", "RWF0506"})
-
-REPORTS_MAX:
+        if len(self._found) < REPORTS_MAX:
             self._found.setdefault((one.code, one.span.start), one)
 
     def error(

@@ -213,8 +213,12 @@ class _Reader:
             return False
         if token.type == "$END":
             return True
-        start = token.start_pos or 0
-        return token.value in _ITEMS and (start == 0 or self.text[start - 1] == "\n")
+        # Inside a block the word of a definition reads as a name, and the next token is the wrong one.
+        for one in (self.last, token):
+            if one is not None and one.value in _ITEMS:
+                start = one.start_pos or 0
+                return start == 0 or self.text[start - 1] == "\n"
+        return False
 
     def later(self, token: Token) -> Token | None:
         """Return the word of a construct that this release does not have, if one is near."""
