@@ -1,0 +1,86 @@
+"""How fast `.rwf` sources are read, checked, decoded and run."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from raftoral._assets import asset
+from raftoral.lang import evaluate, ir
+from raftoral.lang.compile import compile_source, decode_input, start
+from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.grammar import build
+from raftoral.lang.parse import parse
+from raftoral.lang.source import Source
+from raftoral.replay.effects import Cell, Checkpoint, Compute, SetCell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = 7
+ORDER = {"id": "o-1", "card": "4000", "items": [{"sku": "tea", "qty": 2, "price": "4.50EUR"}]}
+
+
+def best(work: Callable[[], object], times: int = 1) -> float:
+    """Return the seconds that one call takes, in the best of some rounds."""
+    found = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(times):
+            work()
+        found.append((time.perf_counter() - began) / times)
+    return min(found)
+
+
+def effects_of(program: bytes, given: Any) -> int:
+    """Run the order workflow with answers at hand; return how many effects it yielded."""
+    generator = start(program, given).generator
+    answer: Any = None
+    count = 0
+    try:
+        while True:
+            effect = generator.send(answer)
+            count += 1
+            answer = None
+            if isinstance(effect, Checkpoint):
+                answer = Cell("status", effect.value, None)
+            elif isinstance(effect, SetCell):
+                effect.cell.value = effect.value
+            elif isinstance(effect, Compute):
+                answer = "done"
+    except StopIteration:
+        return count
+
+
+def measure() -> list[dict[str, Any]]:
+    """Return the figures; lines are counted as they stand in the file, comments and all."""
+    source = Source("order.rwf", (asset("workflows") / "order.rwf").read_text()).canonical()
+    lines = source.text.count("\n")
+    building = best(lambda: build(None))
+    parsing = best(lambda: parse(source, Diagnostics()), 20)
+    compiling = best(lambda: compile_source(source), 10)
+    (unit,) = compile_source(source).units
+    loading = best(lambda: evaluate.Program(ir.decode(unit.ir)), 50)
+    given = decode_input(unit.ir, {"order": ORDER})
+    effects = effects_of(unit.ir, given)
+    running = best(lambda: effects_of(unit.ir, given), 300)
+    parse_rate = round(lines / parsing)
+    return [
+        _figure("parse_lines_per_s", parse_rate, "lines/s"),
+        _figure(
+            "compile_lines_per_s",
+            round(lines / compiling),
+            "lines/s",
+            ratio=round(parsing / compiling, 2),
+            against="parse_lines_per_s",
+        ),
+        _figure("parser_build_ms", round(building * 1e3, 1), "ms, once per process"),
+        _figure("program_load_us", round(loading * 1e6), "us, once per definition"),
+        _figure("evaluate_effects_per_s", round(effects / running), "effects/s"),
+    ]
+
+
+def _figure(
+    name: str, value: float, unit: str, *, ratio: float | None = None, against: str | None = None
+) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "ratio": ratio, "against": against}
