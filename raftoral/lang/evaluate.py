@@ -115,8 +115,15 @@ class Evaluation:
         for name, slot, is_cell, first, last in self._unit.variables:
             if first <= at <= last:
                 value = self._frame[slot]
-                found[name] = getattr(value, "value", None) if is_cell else value
+                found[name] = _visible(getattr(value, "value", None) if is_cell else value)
         return found
+
+
+def _visible(value: Any) -> object:
+    """Return a value as a debugger shows it: an error as its name, message and fields."""
+    if isinstance(value, WorkflowFailed):
+        return {"name": value.name, "message": value.message, **value.details}
+    return value
 
 
 def start(data: bytes, values: Value) -> Evaluation:

@@ -1,0 +1,43 @@
+"""The reference and the examples are programs, not promises."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from raftoral._assets import asset
+from raftoral.lang.builtins import NAMES
+from raftoral.lang.compile import Source, compile_source
+from raftoral.lang.grammar import LATER, keywords
+from raftoral.lang.render import render_all
+from raftoral.lang.resolve import ERRORS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFERENCE = (asset("grammar") / "README.md").read_text()
+EXAMPLES = sorted(asset("workflows").glob("*.rwf"))
+SNIPPETS = re.findall(r"```rwf\n(.*?)```", REFERENCE, re.DOTALL)
+
+
+@pytest.mark.parametrize("text", SNIPPETS)
+def test_every_example_of_the_reference_compiles(text: str) -> None:
+    """What the reference shows is accepted, without even a warning."""
+    compiled = compile_source(Source("README.rwf", text))
+    assert render_all(compiled.diagnostics, compiled.source) == ""
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_workflow_compiles(path: Path) -> None:
+    """What a newcomer copies is accepted, without even a warning."""
+    compiled = compile_source(Source(path.name, path.read_text()))
+    assert render_all(compiled.diagnostics, compiled.source) == ""
+    assert compiled.units
+
+
+def test_the_reference_names_every_word() -> None:
+    """Keywords, built-ins, built-in errors and reserved words all stand in the reference."""
+    words = set(re.findall(r"[A-Za-z_]+", REFERENCE))
+    assert not (keywords() | NAMES | ERRORS | LATER) - words
