@@ -195,6 +195,8 @@ def _expected(where: str, kind: Node, given: object, more: str = "") -> _Misfit:
 
 def _shown(given: object) -> str:
     kind = type(given).__name__
+    if isinstance(given, int) and given.bit_length() > 200:
+        return "a number of many digits"
     if isinstance(given, str):
         return f"the text {given[:40]!r}"
     if isinstance(given, (list, tuple)):

@@ -286,7 +286,8 @@ class _Body(Expressions):
         """Warn about what is never used, once the whole body is known."""
         for variable in self.scope.everything:
             name = variable.name
-            variable.last = variable.last or max(0, self.number - 1)
+            if variable.last < 0:
+                variable.last = max(0, self.number - 1)
             if variable.used or not name.text or name.text.startswith("_"):
                 continue
             if variable.role in ("let", "var"):
@@ -906,7 +907,7 @@ class _Workflow(_Body):
             variables=[
                 [v.name.text, v.slot, v.role == "checkpoint", v.first, v.last]
                 for v in self.scope.everything
-                if v.name.text
+                if v.first >= 0
             ],
         )
 

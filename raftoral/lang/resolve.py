@@ -274,15 +274,18 @@ Role: TypeAlias = Literal["let", "var", "checkpoint", "input", "compute", "loop"
 
 @dataclass(slots=True)
 class Variable:
-    """A variable of one body: its place in the frame, its type, and what may be done to it."""
+    """A variable of one body: its place in the frame, its type, and what may be done to it.
+
+    ``first`` and ``last`` are the statements between which a debugger shows it; -1 is never.
+    """
 
     name: Ident
     type: Type
     slot: int
     role: Role
     used: bool = False
-    first: int = 0
-    last: int = 0
+    first: int = -1
+    last: int = -1
 
 
 @dataclass(slots=True)

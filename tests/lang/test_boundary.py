@@ -74,6 +74,7 @@ def test_json_becomes_exact_kinds_and_defaults_are_filled() -> None:
         ([1, 2, 3, 4, 5], "5 values are given, and there are 4 to give"),
         ({"order": 1}, "input.order: expected Order, not the int 1"),
         ({"order": ORDER, "ordr": 1}, "input.ordr is not declared; did you mean order?"),
+        ({"order": {**ORDER, "id": 10**5000}}, "expected string, not a number of many digits"),
         ({"order": {**ORDER, "id": 3}}, "input.order.id: expected string, not the int 3"),
         ({"order": {**ORDER, "items": {}}}, "input.order.items: expected list<Item>, not a map"),
         (
@@ -107,7 +108,7 @@ def test_what_does_not_fit_is_named_with_its_place(given: Any, says: str) -> Non
 def test_numbers_keep_their_kind() -> None:
     """True is no int, a float is no int, and 64 bits are the bound."""
     ir = unit("workflow w version 1 (n: int) { log text(n) }").ir
-    for bad in (True, 1.0, "1", 2**63, None):
+    for bad in (True, 1.0, "1", 2**63, 10**5000, None):
         with pytest.raises(InvalidInput, match=r"input\.n"):
             decode_input(ir, [bad])
     assert decode_input(ir, [-(2**63)]) == {"n": -(2**63)}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from raftoral._assets import asset
 from raftoral.lang.compile import Source, compile_source
 from raftoral.lang.render import render_all
+from tests.lang.driving import Drive
 from tests.lang.test_evaluate import EFFECTS, FAILING
 
 SAMPLES = [(asset("workflows") / "order.rwf").read_text(), EFFECTS, FAILING]
@@ -109,3 +110,15 @@ def test_a_chain_of_functions_is_bounded() -> None:
     )
     compiled = compile_source(Source("x.rwf", text))
     assert [one.code for one in compiled.diagnostics] == ["RWF0403"]
+
+
+def test_what_is_just_allowed_compiles_and_runs() -> None:
+    """The deepest blocks, expressions and calls that pass the checks need no deeper stack."""
+    calls = "fn f(x: int) -> int { return x + 1 }\n"
+    deep = "f(" * 60 + "1" + ")" * 60
+    blocks = "if true { " * 30
+    text = calls + f"workflow w version 1 () {{ {blocks} log text({deep}) {'}' * 31}"
+    assert Drive(text).result() is None
+    chain = "".join(f"fn f{n}(x: int) -> int {{ return f{n + 1}(x) }}\n" for n in range(30))
+    text = chain + "fn f30(x: int) -> int { return x }\nworkflow w version 1 () { log text(f0(1)) }"
+    assert Drive(text).result() is None

@@ -399,7 +399,7 @@ def test_a_debugger_sees_where_a_run_stands() -> None:
     text = """activity a.b(x: int) -> int timeout 1s
 workflow w version 1 (n: int) -> int {
   checkpoint state = "new"
-  let twice = n * 2
+  let twice = sum(k for k in [n, n])
   for x in [7] {
     let inner = x
     compute y = a.b(inner)
