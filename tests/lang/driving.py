@@ -95,6 +95,8 @@ class Drive:
                 self.steps.append(f"{self.path(effect.key, effect.name)} within {effect.within}")
                 queue = self.signals.get(effect.name, [])
                 return queue.pop(0) if queue else None
+            case _:
+                raise AssertionError(f"no effect: {effect!r}")
         return None
 
     def path(self, key: str | None, kind: str) -> str:
