@@ -29,7 +29,9 @@ def check(root: Path) -> Tally:
     for path in data_files(root / "etcd-raft-neutral" / "confchange"):
         case = Case()
         for block in tally.blocks(path):
-            tally.compare(path, block, case.answer(block), block.expected)
+            where = f"{path.name}:{block.line}: {block.command}"
+            answer = case.answer(block).splitlines()
+            tally.compare(where, answer, block.expected.splitlines())
     return tally
 
 

@@ -32,7 +32,8 @@ def check(root: Path) -> Tally:
     for path in data_files(root / "etcd-raft-neutral" / "quorum"):
         for block in tally.blocks(path):
             expected = re.sub("^<.*>", "", block.expected.splitlines()[-1])
-            tally.compare(path, block, answer(block), expected)
+            where = f"{path.name}:{block.line}: {block.command}"
+            tally.compare(where, [answer(block)], [expected])
     return tally
 
 
