@@ -363,8 +363,8 @@ class Replay:
         """Note what was yielded; return the answer if it is deterministic, else set `waiting`."""
         match effect:
             case Compute():
-                path = self._path(effect.key, "compute")
-                self.waiting = ComputeWait(path, effect, call_bytes(effect))
+                call = call_bytes(effect)
+                self.waiting = ComputeWait(self._path(effect.key, "compute"), effect, call)
             case Checkpoint(key, value, kind):
                 return self._open_cell(key, value, kind)
             case SetCell(cell, value):
@@ -387,7 +387,11 @@ class Replay:
         if kind is None and type(value) is float:
             kind = object  # A float is stored only where the code says so.
         cell: Cell[Any] = Cell(path, value, type(value) if kind is None else kind)
-        self._record(cell, value)
+        try:
+            self._record(cell, value)
+        except UsageError:
+            self._paths.discard(path)  # A step that is refused has not taken its name.
+            raise
         self.cells[path] = cell
         return cell
 
