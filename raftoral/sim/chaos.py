@@ -88,15 +88,21 @@ class Chaos:
             self.cluster.count["clocks set"] += 1
 
     def _any(self) -> SimNode | None:
+        """Choose a running node, half of the time one that leads."""
         running = [node for node in self.cluster.nodes.values() if node.runs]
+        if self.cluster.random.random() < 0.5:
+            running = [node for node in running if node.leads] or running
         return self.cluster.random.choice(running) if running else None
 
     # -------------------------------------------------------------- network
     def _partition(self) -> None:
         cluster, random = self.cluster, self.cluster.random
         nodes = list(cluster.nodes)
-        size = 1 if random.random() < cluster.faults.isolation else random.randrange(1, len(nodes))
-        inside = set(random.sample(nodes, size))
+        if random.random() < cluster.faults.isolation:
+            node = self._any()
+            inside = {nodes[0] if node is None else node.id}
+        else:
+            inside = set(random.sample(nodes, random.randrange(1, len(nodes))))
         out, into = random.choice(((True, False), (False, True)))
         if random.random() >= cluster.faults.one_way:
             out = into = True
@@ -244,6 +250,16 @@ class Operator:
                     (ConfOp.REMOVE, gone),
                 )
             )
+        if len(outside) >= len(conf.voters) - 1:
+            # The old and the new majority may share nobody: each must be asked.
+            stays = random.choice([node for node in conf.voters if node not in corrupt])
+            new = random.sample(outside, len(conf.voters) - 1)
+            steps += [
+                (
+                    *((ConfOp.ADD_VOTER, node) for node in new),
+                    *((ConfOp.REMOVE, node) for node in conf.voters if node != stays),
+                )
+            ] * 2
         if not steps:
             return None
         return ConfChange(random.choice(steps), random.choice(list(Transition)))
@@ -260,8 +276,9 @@ class Operator:
             if op is not ConfOp.REMOVE and member in cluster.nodes:
                 cluster.nodes[member].open(gid)
         node = cluster.random.choice(nodes)
-        assert node.host is not None
-        node.run(node.host.propose_conf_change(gid, change, 2.0), partial(self._ended, gid))
+        node.run(
+            lambda host: host.propose_conf_change(gid, change, 2.0), partial(self._ended, gid)
+        )
 
     def _ended(self, gid: GroupId, result: object) -> None:
         self._busy.pop(gid, None)

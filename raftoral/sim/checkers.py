@@ -45,6 +45,10 @@ IN_ORDER: Final = "a machine applies each index once, in order"
 MEMBERSHIP: Final = "all members have the same membership at the same index"
 DISK_BEFORE_WIRE: Final = "nothing is vouched for before it is on the disk"
 ONE_VOTE: Final = "a node votes for one candidate a term, crashes or not"
+ELECTED: Final = "a leader has the votes of a quorum"
+STICKY: Final = "who hears a living leader helps nobody to unseat it"
+OWN_TERM: Final = "a leader counts only entries of its own term"
+TRUE_ACKNOWLEDGEMENTS: Final = "what a follower acknowledges is in the leader's log"
 NEVER_BACK: Final = "term and vote never go back across a crash"
 SYNCED_SURVIVES: Final = "what was synced is there after a crash"
 STAMPS: Final = "a group's clock never goes back"
@@ -95,6 +99,7 @@ class Checkers:
         self._disks = disks
         self._chosen: dict[GroupId, _Chosen] = {}
         self._seen: dict[tuple[NodeId, GroupId], _Seen] = {}
+        self._groups: dict[tuple[NodeId, GroupId], Group] = {}
 
     def fail(self, sentence: str, evidence: str) -> None:
         """Note that ``sentence`` does not hold; the first one counts."""
@@ -129,6 +134,7 @@ class Checkers:
     def watch_group(self, node: NodeId, group: Group) -> None:
         """See all that the core of a group that was just opened says."""
         raw, gid = group.raw, group.gid
+        self._groups[node, gid] = group
         seen = self._seen[node, gid] = _Seen(group.store.applied)
         chosen = self.chosen(gid)
         hard, conf = group.store.initial_state()
@@ -148,8 +154,28 @@ class Checkers:
             self._on_conf(node, gid, seen.conf_indexes.pop(0), conf)
             return conf
 
+        raw.step = self._watched_step(node, group)  # type: ignore[method-assign]  # the same
         raw.ready = watched_ready  # type: ignore[method-assign]  # looks and passes on
         raw.apply_conf_change = watched_change  # type: ignore[method-assign]  # the same
+
+    def _watched_step(self, node: NodeId, group: Group) -> Callable[[Message], None]:
+        core, step = group.raw._core, group.raw.step  # noqa: SLF001  # the watcher looks inside
+
+        def watched(message: Message) -> None:
+            if message.type is not MessageType.PRE_VOTE or message.term <= core.term:
+                step(message)
+                return
+            living = core.leader != NOBODY and core.election_elapsed < core.config.election_ticks
+            before = len(core.messages_after_sync)
+            step(message)
+            if living and any(not each.reject for each in core.messages_after_sync[before:]):
+                self.fail(
+                    STICKY,
+                    f"group {group.gid}, node {node} hears {core.leader} and would vote for "
+                    f"{message.from_}",
+                )
+
+        return watched
 
     # -------------------------------------------------------------- a process begins
     def _on_open(self, node: NodeId, group: Group, hard: HardState) -> None:
@@ -211,12 +237,19 @@ class Checkers:
         self, node: NodeId, group: Group, seen: _Seen, chosen: _Chosen, ready: Ready
     ) -> None:
         raw = group.raw
+        led_before = ready.soft_state is None and raw.is_leader
         if ready.soft_state is not None:
             self._on_role(node, group, seen, chosen)
         if ready.entries:
             self._on_entries(node, group, chosen, ready.entries)
         if raw.commit > seen.commit:
             self._on_commit(node, group, seen, chosen)
+            if led_before and chosen.committed[raw.commit] != raw.term:
+                self.fail(
+                    OWN_TERM,
+                    f"group {group.gid}, node {node} commits entry {raw.commit} of term "
+                    f"{chosen.committed[raw.commit]} by counting, in term {raw.term}",
+                )
         if ready.committed:
             for entry in ready.committed:
                 if entry.index != seen.applied + 1:
@@ -245,6 +278,15 @@ class Checkers:
         known = chosen.leaders.setdefault(term, node)
         if known != node:
             self.fail(ELECTION_SAFETY, f"group {gid}, term {term}: nodes {known} and {node}")
+        for voters in (raw.conf.voters, raw.conf.voters_outgoing):
+            votes = [each for each in voters if chosen.votes.get((each, term)) == node]
+            alone = voters == (node,)
+            if voters and not alone and 2 * len(votes) <= len(voters):
+                self.fail(
+                    ELECTED,
+                    f"group {gid}, node {node} leads term {term} by the votes of {votes} of "
+                    f"{voters}",
+                )
         before = max(
             (index for when, index in chosen.committed_in.items() if when < term), default=Index(0)
         )
@@ -362,6 +404,8 @@ class Checkers:
                 )
             if message.reject:
                 self.count["appends refused"] += 1
+            elif message.index:
+                self._check_acknowledgement(node, gid, message, promised)
         elif kind is MessageType.VOTE_RESPONSE:
             if not message.reject:
                 self._on_vote(node, gid, message, chosen)
@@ -389,6 +433,20 @@ class Checkers:
             )
         if term > chosen.spoke_in.get(node, 0):
             chosen.spoke_in[node] = term
+
+    def _check_acknowledgement(
+        self, node: NodeId, gid: GroupId, message: Message, promised: Promised
+    ) -> None:
+        leader = self._groups.get((message.to, gid))
+        if leader is None or not leader.raw.is_leader or leader.raw.term != message.term:
+            return
+        term = promised.terms.get(message.index)
+        if term is not None and not self._has(leader, message.index, Term(term)):
+            self.fail(
+                TRUE_ACKNOWLEDGEMENTS,
+                f"group {gid}, node {node} acknowledges entry {message.index} of term {term} to "
+                f"node {message.to}, which does not have it",
+            )
 
     def _on_vote(self, node: NodeId, gid: GroupId, message: Message, chosen: _Chosen) -> None:
         known = chosen.votes.setdefault((node, message.term), message.to)

@@ -40,7 +40,7 @@ class Client:
         self.cluster = cluster
         self.id = number
         self.is_idle = True
-        self.pause = cluster.random.choice((0.02, 0.1, 0.3))
+        self.pause = cluster.random.choice((0.01, 0.05, 0.2))
         self._group = GroupId(0)
         self._written = 0
         self._command = b""
@@ -58,7 +58,7 @@ class Client:
         self.is_idle = False
         self._group = random.choice(cluster.gids)
         self._floor = cluster.floors[self._group]
-        if random.random() < 0.7:
+        if random.random() < 0.6:
             self._written += 1
             size = 8 if random.random() < 0.97 else random.randrange(cluster.options.value_bytes_max)
             value = self._written.to_bytes(8, "big") * (size // 8 + 1)
@@ -80,14 +80,17 @@ class Client:
         node = self._node
         if node is None or not node.runs or cluster.random.random() < 0.1:
             node = self._node = self._choose()
-        if node is None or (host := node.host) is None:
+        if node is None:
             cluster.events.after(0.1, self._again, self._attempt)
             return
         done: partial[None] = partial(self._ended, self._attempt)
-        if self._command:
-            node.run(host.propose(self._group, self._command, _PATIENCE), done)
+        if not self._command:
+            node.run(self._read, done)
         else:
-            node.run(self._read(host), done)
+            node.run(self._write, done)
+            while cluster.random.random() < 0.25:
+                # The same once more, at once: still it happens once.
+                node.run(self._write, partial(self._ended, 0))
         cluster.events.after(2 * _PATIENCE, self._again, self._attempt)
 
     def _choose(self) -> SimNode | None:
@@ -98,6 +101,9 @@ class Client:
             if node.host is not None and (self._command or node.member(self._group) is not None)
         ]
         return self.cluster.random.choice(nodes) if nodes else None
+
+    async def _write(self, host: Host) -> list[object]:
+        return await host.propose(self._group, self._command, _PATIENCE)
 
     async def _read(self, host: Host) -> list[object]:
         """Read as an application does: a barrier, then the state."""

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from heapq import heappop, heappush
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from weakref import WeakSet
 
 from raftoral.ids import Millis
 
@@ -79,6 +81,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._turn_due = False
         self._standing_still = False
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     # -------------------------------------------------------------- the process
     def stand_still(self) -> None:
@@ -103,6 +106,24 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         """Drop everything that waits and whatever comes."""
         self.dead = True
         self._ready.clear()
+        for task in list(self._tasks):
+            coroutine = task.get_coro()
+            # What never began would complain that nobody awaited it.
+            if coroutine is not None and getcoroutinestate(coroutine) == CORO_CREATED:
+                coroutine.close()
+
+    def run_now(self, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
+        """Run ``callback`` in a turn of its own at once, or after whatever waits already."""
+        if self._ready or self._standing_still or self.dead or self.busy_until > self._events.now:
+            self.call_soon(callback, *args)
+            return
+        asyncio._set_running_loop(self)
+        try:
+            callback(*args)
+        except BaseException as error:  # noqa: BLE001  # as a handle does
+            self._on_error(error)
+        finally:
+            asyncio._set_running_loop(None)
 
     def _wake(self) -> None:
         if self._ready and not (self._turn_due or self._standing_still or self.dead):
@@ -189,7 +210,9 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self, coro: Coroutine[Any, Any, _T], **_options: object
     ) -> asyncio.Task[_T]:
         """Return a task that begins in the next turn."""
-        return asyncio.Task(coro, loop=self)
+        task = asyncio.Task(coro, loop=self)
+        self._tasks.add(task)
+        return task
 
     def get_debug(self) -> bool:
         """Return False: nothing here is checked twice."""

@@ -281,6 +281,7 @@ class Cluster:
 def _vary(options: Options, random: Random) -> Options:
     """Return ``options`` with other limits: small ones reach corners that defaults never see."""
     host = HostConfig(
+        tick_ms=random.choice((50, 100)),
         heartbeat_ticks=random.choice((1, 2, 3)),
         log_entries_max=random.choice((5, 20, 100, 10_000)),
         log_entries_margin=random.choice((0, 1, 5, 20)),

@@ -189,7 +189,7 @@ class Network:
             decoder = Decoder()
             decoder.receive(b"".join([encode(frame) for frame in frames]))
             frames = [frame for _ in frames if (frame := decoder.next_frame()) is not None]
-        link.near.loop.call_soon(self._take, link, frames)
+        link.near.loop.run_now(self._take, link, frames)
 
     def _take(self, link: Link, frames: list[Frame]) -> None:
         near, peer = link.near, link.peer

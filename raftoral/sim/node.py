@@ -22,7 +22,7 @@ from raftoral.storage.base import NodeStore
 from raftoral.transport.base import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from functools import partial
     from typing import Any
 
@@ -179,6 +179,12 @@ class SimNode:
         """Whether a process of it is there and not standing still."""
         return self.process is not None and self.process.loop.answers
 
+    @property
+    def leads(self) -> bool:
+        """Whether it leads any group."""
+        host = self.host
+        return host is not None and any(group.raw.is_leader for group in host.groups.values())
+
     def member(self, gid: GroupId) -> Group | None:
         """Return its running member of a group."""
         host = self.host
@@ -230,18 +236,23 @@ class SimNode:
         if process is not None and process.host is not None:
             process.loop.call_soon(process.open_later, gid)
 
-    def run(self, work: Coroutine[Any, Any, object], done: partial[None]) -> None:
-        """Run ``work`` in its process; ``done`` is not called if that dies."""
+    def run(
+        self, work: Callable[[Host], Coroutine[Any, Any, object]], done: partial[None]
+    ) -> None:
+        """Run ``work`` in its process; ``done`` is not called if that dies or is not up."""
         process = self.process
         if process is None:
-            work.close()
             return
 
-        async def main() -> None:
+        async def main(host: Host) -> None:
             try:
-                result: object = await work
+                result: object = await work(host)
             except Exception as error:  # noqa: BLE001  # whatever it is, the caller judges
                 result = error
             self.cluster.events.after(0, done, result)
 
-        process.loop.call_soon(process.loop.create_task, main())
+        def begin() -> None:
+            if process.host is not None:
+                process.loop.create_task(main(process.host))
+
+        process.loop.call_soon(begin)
