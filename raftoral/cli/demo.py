@@ -23,7 +23,7 @@ from raftoral._assets import asset
 from raftoral.cli import demo_orders
 from raftoral.cli.demo_checks import Evidence, Verdict, verify
 from raftoral.cli.demo_cluster import DemoFailed, NodeProcess, processes
-from raftoral.cli.demo_watch import Takeover, Watch
+from raftoral.cli.demo_watch import FAST_SECONDS, SLOW_SECONDS, Takeover, Watch
 from raftoral.cli.render import DemoScreen
 from raftoral.client.http import Client
 from raftoral.errors import RaftoralError, Unavailable, UnknownRun
@@ -31,16 +31,18 @@ from raftoral.replay.history import Ended, decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
     from types import FrameType
 
     from raftoral.runtime.views import HistoryView, RunView
 
-STARTS_SPREAD_SECONDS: Final = 4.0
-"""Over how long the runs are started, so that they stand at different steps when one node dies."""
+LIVE_SHARE: Final = 4
+"""One in so many runs goes on at any time: the next starts when one has ended. So whatever the
+speed of the machine, many runs are at different steps when their owner dies."""
 
 PATIENCE_SECONDS: Final = 60.0
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-TICK_SECONDS: Final = 0.05
+TICK_SECONDS: Final = 0.02
 
 
 def run_demo(runs: int, *, keep: bool = False) -> int:
@@ -80,6 +82,7 @@ class _Demo:
     started: set[str] = field(default_factory=set)
     elsewhere: int = 0
     over: threading.Event = field(default_factory=threading.Event)
+    shares: list[Future[None]] = field(default_factory=list)
 
     def run(self) -> int:
         """Walk through the demo and return its exit code."""
@@ -134,17 +137,23 @@ class _Demo:
     ) -> tuple[Takeover, int]:
         """Start the runs, kill the owner of most, start it again, wait for every end."""
         with ThreadPoolExecutor(len(nodes)) as starters, _set_at_end(self.over):
-            work = [starters.submit(self._start_share, nodes, n) for n in range(len(nodes))]
-            self._until(nodes, watch, screen, lambda views: _half_way(views, self.count))
+            self.shares = [
+                starters.submit(self._start_share, nodes, n, watch) for n in range(len(nodes))
+            ]
+            self._until(nodes, watch, screen, lambda views: _share(views, self.count) >= 0.4)
+            watch.pause = FAST_SECONDS
+            self._until(nodes, watch, screen, lambda views: _share(views, self.count) >= 0.5)
             victim, takeover, before = self._kill_an_owner(nodes, watch, screen)
-            self._until(nodes, watch, screen, lambda _: takeover.seconds is not None)
+            self._until(
+                nodes, watch, screen, lambda views: _taken_over(takeover, views, self.count)
+            )
+            watch.pause = SLOW_SECONDS
             screen.say(
                 f"{_millis(takeover)} ms later run {takeover.first_run} goes on under a new owner; "
                 f"node {victim.name} is started again"
             )
             victim.start()
-            for share in work:
-                share.result()
+            self._until(nodes, watch, screen, lambda _: all(s.done() for s in self.shares))
         victim.wait_until_serving()
         self._until(
             nodes,
@@ -155,23 +164,25 @@ class _Demo:
         screen.say("every run has ended; now everything is verified")
         return takeover, before
 
-    def _start_share(self, nodes: Sequence[NodeProcess], first: int) -> None:
+    def _start_share(self, nodes: Sequence[NodeProcess], first: int, watch: Watch) -> None:
         """Start every third run through one node, and through another if that one is gone."""
-        pause = STARTS_SPREAD_SECONDS * len(nodes) / self.count
-        for number in range(first, self.count, len(nodes)):
-            begun = time.monotonic()
-            self._start_one(nodes, first, number)
-            if self.over.wait(max(0.0, begun + pause - time.monotonic())):
-                return
+        with contextlib.ExitStack() as stack:
+            clients = [
+                stack.enter_context(Client(node.url, timeout=3, patience=0)) for node in nodes
+            ]
+            order = clients[first:] + clients[:first]
+            for number in range(first, self.count, len(nodes)):
+                while watch.live(len(self.started)) >= self.count // LIVE_SHARE:
+                    if self.over.wait(FAST_SECONDS):
+                        return
+                self._start_one(order, number)
 
-    def _start_one(self, nodes: Sequence[NodeProcess], first: int, number: int) -> None:
+    def _start_one(self, clients: Sequence[Client], number: int) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
         name, run_id, given = demo_orders.order(number)
         for attempt in itertools.count():
-            node = nodes[(first + attempt) % len(nodes)]
             try:
-                with Client(node.url, timeout=3, patience=0) as client:
-                    client.start(name, given, id=run_id)
+                clients[attempt % len(clients)].start(name, given, id=run_id)
             except Unavailable as error:
                 _check(end, f"run {run_id} cannot be started: {error}")
                 if self.over.wait(TICK_SECONDS):
@@ -215,6 +226,9 @@ class _Demo:
             screen.show(nodes, views)
             if done(views):
                 return
+            for share in self.shares:
+                if share.done():
+                    share.result()  # What went wrong in a share is raised here.
             for node in nodes:
                 if not node.killed and node.process is not None and node.process.poll() is not None:
                     raise DemoFailed(f"node {node.name} ended by itself:\n{node.end_of_log()}")
@@ -270,13 +284,19 @@ def _complete(client: Client) -> bool:
     return len(groups) > 1 and all(len(g.members) == 3 and g.leader for g in groups)
 
 
-def _half_way(views: list[RunView], count: int) -> bool:
-    """Tell whether half of all steps are settled, judged by the runs that have ended already."""
+def _share(views: list[RunView], count: int) -> float:
+    """Return which part of all steps is settled, judged by the runs that have ended already."""
     ended = [view.events for view in views if view.ended]
-    live = [view for view in views if not view.ended]
-    if not ended or not live:
-        return False
-    return sum(view.events for view in views) * 2 >= count * sum(ended) / len(ended)
+    if not ended:
+        return 0.0
+    return sum(view.events for view in views) / (count * sum(ended) / len(ended))
+
+
+def _taken_over(takeover: Takeover, views: list[RunView], count: int) -> bool:
+    """Tell whether the takeover is measured; `DemoFailed` if there is nothing left to measure."""
+    if takeover.seconds is None and len(views) == count and all(view.ended for view in views):
+        raise DemoFailed("no run of the killed owner was seen to go on under another one")
+    return takeover.seconds is not None
 
 
 def _own_copies(client: Client, runs: Sequence[str]) -> Iterator[tuple[str, HistoryView]]:

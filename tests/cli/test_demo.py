@@ -136,6 +136,14 @@ def test_takeover_counts_nothing_that_it_did_not_see_begin() -> None:
     assert takeover.seconds == pytest.approx(1.2)
 
 
+def test_takeover_counts_runs_that_turn_up_after_the_kill() -> None:
+    """A run that the killed node owned counts, although it was not seen before the kill."""
+    takeover = Takeover(1, frozenset(), killed_at=10.0)
+    takeover.see(run(events=2), 10.1)
+    takeover.see(run(owner=3, events=3), 10.7)
+    assert takeover.seconds == pytest.approx(0.7)
+
+
 def test_watch_keeps_the_furthest_view_and_the_first_result() -> None:
     """A node that lags behind takes nothing back, and another result for the same run is told."""
     watch = Watch([], 60)
