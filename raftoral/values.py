@@ -80,8 +80,8 @@ _UNITS: Final = {
     "d": 86_400_000,
     "w": 604_800_000,
 }
-_SPAN = re.compile(r"(?:\d+(?:ms|w|d|h|m|s))+\Z")
-_SPAN_PART = re.compile(r"(\d+)(ms|w|d|h|m|s)")
+_SPAN = re.compile(r"(?:[0-9]+(?:ms|w|d|h|m|s))+\Z")
+_SPAN_PART = re.compile(r"([0-9]+)(ms|w|d|h|m|s)")
 
 
 def parse_span(text: str) -> timedelta:
