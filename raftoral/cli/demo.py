@@ -104,7 +104,7 @@ class _Demo:
             [
                 (
                     "runs",
-                    f"{self.count}, started through three nodes ({self.elsewhere} moved to another node)",
+                    f"{self.count} through three nodes ({self.elsewhere} went to another one)",
                 ),
                 ("shown before the kill", f"{before} results, all of them kept"),
                 ("settled", f"{verdict.settled} computes on every node"),
