@@ -14,7 +14,7 @@ import logging
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
-from raftoral.errors import RaftoralError, UnknownDefinition
+from raftoral.errors import RaftoralError
 from raftoral.ids import NOBODY, Millis, NodeId, Position
 from raftoral.machines import execution, runs
 from raftoral.machines.commands import HandOver, Many
@@ -186,7 +186,7 @@ class Executor:
                 return
             live.missing = self._loader.missing(live.definition)
             live.replay = Replay(run.id, self._loader.start(live.definition))
-        except UnknownDefinition as error:
+        except RaftoralError as error:
             live.stuck = str(error)
             return
         self._feed(live, runs.history(self._port.reader, run.id))

@@ -63,6 +63,7 @@ class Port:
         self._cluster = cluster
         self.state = MemoryKeyValue()
         self.is_connected = True
+        self.damaged: dict[str, Definition] = {}
 
     @property
     def reader(self) -> MemoryKeyValue:
@@ -85,6 +86,8 @@ class Port:
         """Return a definition in name only."""
         if run.name in self._cluster.unknown_here:
             return None
+        if run.name in self.damaged:
+            return self.damaged[run.name]
         return Definition(run.name, run.version, "python", run.meaning_hash, "", "", b"")
 
 

@@ -19,6 +19,8 @@ from raftoral.errors import WorkflowFailed
 from raftoral.ids import Millis, NodeId, RunId
 from raftoral.machines import runs
 from raftoral.machines.commands import HandOver
+from raftoral.registry.definition import Definition
+from raftoral.registry.loader import Loader
 from raftoral.replay.context import current
 from raftoral.replay.effects import (
     Checkpoint,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from raftoral.registry.app import Registry
     from raftoral.replay.history import Event
+    from raftoral.replay.interpreter import Start
 
 
 @asynccontextmanager
@@ -708,6 +711,42 @@ async def test_large_checkpoints_are_settled_in_entries_that_fit() -> None:
         await made.ended("r")
         assert end(made, "r") == Ended("completed", 1)
         assert max(len(command) for _, _, command in made.log) <= 512 * 1024
+
+
+@run
+async def test_a_damaged_definition_parks_its_runs_only() -> None:
+    """A definition that cannot be loaded parks its runs with the reason; the node goes on."""
+    ours = registry(steps)
+    async with cluster(ours, ours) as made:
+        damaged = Definition("broken", 1, "rwf", "m", "", "", b"no program")
+        for member in made.members:
+            member.port.damaged["broken"] = damaged
+            member.executor._loader = PerKind(member.executor._loader)
+        made.start("b", "broken")
+        made.start("s", steps, number=1)
+        await made.ended("s")
+        await made.until(lambda: made.find("b").status == runs.PARKED)
+        assert made.find("b").reason
+
+
+class PerKind(Loader):
+    """The real loader for `.rwf`, another one for Python."""
+
+    def __init__(self, other: Loader) -> None:
+        super().__init__(registry())
+        self.other = other
+
+    def start(self, definition: Definition) -> Start:
+        """Start by kind."""
+        if definition.kind == "rwf":
+            return super().start(definition)
+        return self.other.start(definition)
+
+    def missing(self, definition: Definition) -> str:
+        """Look by kind."""
+        if definition.kind == "rwf":
+            return super().missing(definition)
+        return self.other.missing(definition)
 
 
 # ------------------------------------------------------------------ small things
