@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CORPORA ?= $(if $(RAFTORAL_CORPORA),$(RAFTORAL_CORPORA),../shared/corpora)
 SEED   ?=
+TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
@@ -31,7 +32,7 @@ check: $(STAMP)  ## format, lint, types, imports
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timing
+	$(BIN)/lint-imports --no-logo
 
 bench: $(STAMP)  ## the table of speeds; also build/bench.jsonl
 	@$(BIN)/python -m tests.bench
@@ -39,8 +40,8 @@ bench: $(STAMP)  ## the table of speeds; also build/bench.jsonl
 corpora: $(STAMP) ## what others wrote to test systems like this one
 	@RAFTORAL_CORPORA=$(CORPORA) $(BIN)/python -m tests.corpora
 
-sim: $(STAMP)    ## one simulated cluster: make sim SEED=7
-	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED))
+sim: $(STAMP)    ## one simulated cluster: make sim SEED=7 TRACE=steps.ndjson
+	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
 
 soak: $(STAMP)   ## simulated clusters for MINUTES=20
 	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from raftoral.machines.base import Event, Result, StateMachine
     from raftoral.raft.messages import ConfChange, Message, SnapshotMeta
     from raftoral.raft.node import Ready
+    from raftoral.raft.trace import Tracer
     from raftoral.storage.base import NodeStore
     from raftoral.transport.base import Transport
 
@@ -94,6 +95,8 @@ class Host:
         """The host has stopped because of this; told once."""
         self.members_of: Callable[[GroupId], Sequence[NodeId]] = lambda _group: ()
         """Who has a group that is not here; set by whoever reads group 0."""
+        self.tracer_of: Callable[[GroupId], Tracer | None] = lambda _group: None
+        """Who hears the steps of a group that is added from now on."""
         self.peer_clocks = PeerClocks(clock)
         self.router = Router(node, transport)
         self.clock_is_off = False
@@ -159,6 +162,7 @@ class Host:
             chance=self._chance,
             message_bytes_max=self.config.message_bytes_max,
             uncommitted_bytes_max=self.config.uncommitted_bytes_max,
+            trace=self.tracer_of(gid),
         )
         raw = RawNode(config, store, store.applied)
         raw.may_lead = not self.clock_is_off

@@ -306,19 +306,25 @@ class Core:
     # -------------------------------------------------------------- proposals
     def propose(self, kind: EntryKind, data: bytes) -> Index:
         """Append an entry as leader and return its index; see `RawNode.propose`."""
+        self._admit(len(data))
+        return self._add(kind, data)
+
+    def _admit(self, size: int) -> None:
+        """Refuse a proposal of this size unless it may enter the log now."""
         if self.role is not Role.LEADER:
             raise NotLeader(self.leader or None)
         if self.leaving or self.id not in self.progress:
             raise ProposalDropped("this node was removed from the group; propose to its new leader")
         if self.transferee:
             raise ProposalDropped(f"leadership is being handed over to node {self.transferee}")
-        size = len(data)
         waiting = self.uncommitted_bytes
         # An empty tail takes a proposal of any size, and an empty proposal always fits.
         if waiting and size and waiting + size > self.config.uncommitted_bytes_max:
             raise ProposalDropped(
                 f"{waiting:,} bytes of proposals are not committed yet; slow down"
             )
+
+    def _add(self, kind: EntryKind, data: bytes) -> Index:
         index = self.append(kind, data)
         replication.broadcast_append(self)
         return index
@@ -341,10 +347,11 @@ class Core:
             raise NotLeader(self.leader or None)
         if self.config.check_changes:
             self._check_change(change)
+        data = change.encode()
+        self._admit(len(data))
         if self.trace is not None:
             self.trace.change_proposed(self, change)
-        index = self.propose(EntryKind.CONF, change.encode())
-        self.pending_conf_index = index
+        self.pending_conf_index = index = self._add(EntryKind.CONF, data)
         return index
 
     def _check_change(self, change: ConfChange) -> None:

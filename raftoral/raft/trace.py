@@ -5,10 +5,11 @@ and costs a core without a tracer one look at a None. The rule it keeps: an even
 it was when the step began where etcd writes it before the step (`InitState`, `Replicate`,
 `ChangeConf`, `ApplyConfChange`, everything received), and as it is afterwards in all others.
 
-A member is traced by ``Config(..., trace=Tracer(file.write))``; members of one group may share a
-tracer as long as one thread runs them all, and their lines then stand in the order of the steps. The
-simulator does so for ``make sim SEED=n TRACE=file``: it opens the file and gives every core that it
-starts, restarts included, the same ``Tracer(file.write)``.
+A member is traced by ``Config(..., trace=Tracer(file.write))``, or by ``Host.tracer_of`` before its
+group is added. One thread's members share a tracer, and its lines stand in the order of the steps.
+A trace is of one group: an event names the node, not the group. So ``make sim SEED=n TRACE=file``
+opens the file, and every host that it starts, restarts included, gives the same ``Tracer(file.write)``
+to one group and None to the others.
 
 There are 17 events, and two names that etcd's form knows and never writes: a snapshot is sent and
 received as an append whose ``type`` is ``MsgSnap`` and whose ``entries`` count the log that it
