@@ -312,6 +312,7 @@ class RaftLog:
         """Note that the entries up to ``index`` are on disk, unless they were replaced since."""
         if index > self.stable and self.matches(index, term):
             self.stable = index
+            self.handed = max(self.handed, index)
 
     def snapshot_installed(self, index: Index) -> None:
         """Note that the snapshot at ``index`` is on disk and in the state machine."""
