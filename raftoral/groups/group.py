@@ -94,6 +94,11 @@ class Group:
         """Who leads as far as is known; 0 if nobody."""
         return self.raw.leader
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the membership of now, as far as it is known here, names this node."""
+        return self.raw.id in self.raw.conf.members()
+
     def view(self) -> GroupView:
         """Return everything at once, for people and for the layers above."""
         status = self.raw.status()

@@ -357,6 +357,10 @@ class Host:
             if group.queue:
                 if group.raw.is_leader:
                     group.admit()
+                elif not group.is_member:
+                    # Its log may never hold what it proposes, nor know who leads.
+                    self._away.setdefault(gid, []).extend(group.queue)
+                    group.queue = []
                 else:
                     queue, group.queue = group.queue, []
                     self._forward(gid, group.leader, queue, wants_result=False)
@@ -494,8 +498,9 @@ class Host:
     def _on_proposed(self, sender: NodeId, frame: Frame) -> None:
         """Wait for what was appended; learn who leads from what was not."""
         group = self.groups.get(frame.group)
-        appended = self._forwarded.on_proposed(sender, frame, is_member=group is not None)
-        if group is None:
+        is_member = group is not None and group.is_member
+        appended = self._forwarded.on_proposed(sender, frame, is_member=is_member)
+        if group is None or not is_member:
             _, taken, _, _, _, _, leader, _ = frame.body
             self._hints[frame.group] = sender if taken else NodeId(leader)
             return

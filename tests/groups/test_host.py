@@ -79,6 +79,18 @@ def test_a_node_outside_the_group_proposes() -> None:
     run(test)
 
 
+def test_a_node_that_is_not_added_yet_proposes() -> None:
+    """Who has opened a group before it is made a member of it reaches the leader all the same."""
+
+    async def test(cluster: ToyCluster) -> None:
+        await cluster.three()
+        early = cluster.node(4)
+        early.host.add_group(G1, Toy())
+        assert (await early.host.propose(G1, b"c", 5))[3] == 1
+
+    run(test)
+
+
 def test_many_at_once_share_syncs() -> None:
     """A thousand concurrent proposals take few syncs and keep one order everywhere."""
 
