@@ -209,30 +209,23 @@ class RaftLog:
         """Return the entries that are not stored and not on their way to the disk."""
         return tuple(self._kept[self.handed + 1 - self._kept_first :])
 
-    def next_snapshot(self) -> Snapshot | None:
-        """Return the snapshot to install, unless that is under way."""
-        return None if self.snapshot_handed else self.pending_snapshot
+    def appliable(self, bytes_max: int) -> Index:
+        """Return the last index that may be applied; `applying` if nothing new may.
 
-    def has_next_committed(self, bytes_max: int) -> bool:
-        """Whether `next_committed` has any entries."""
-        return (
-            self._appliable() > self.applying
-            and self.pending_snapshot is None
-            and not 0 < bytes_max <= self.applying_bytes
-        )
+        Nothing new may while a snapshot waits to be installed, or while ``bytes_max`` of entries are
+        being applied.
+        """
+        if self.pending_snapshot is not None or 0 < bytes_max <= self.applying_bytes:
+            return self.applying
+        index = min(self.committed, self.stable) if self._stored_only else self.committed
+        return max(index, self.applying)
 
     def next_committed(self, bytes_max: int) -> Sequence[Entry]:
-        """Return the next entries to apply; none while a snapshot waits to be installed.
-
-        What is being applied already counts towards ``bytes_max``.
-        """
-        if not self.has_next_committed(bytes_max):
+        """Return the next entries to apply, up to `appliable` and ``bytes_max``, at least one."""
+        if self.committed == self.applying:
             return ()
-        high = Index(self._appliable() + 1)
+        high = Index(self.appliable(bytes_max) + 1)
         return self.slice(Index(self.applying + 1), high, bytes_max - self.applying_bytes)
-
-    def _appliable(self) -> Index:
-        return min(self.committed, self.stable) if self._stored_only else self.committed
 
     def has_unapplied_conf_change(self) -> bool:
         """Whether a committed change of the membership waits to be applied."""

@@ -316,14 +316,14 @@ class RawNode:
             or core.reads.needs_round
             or core.read_states
             or log.last > log.handed
-            or log.next_snapshot() is not None
+            or (log.pending_snapshot is not None and not log.snapshot_handed)
             or (
                 log.committed > log.applying
-                and log.has_next_committed(core.config.committed_bytes_max)
+                and log.appliable(core.config.committed_bytes_max) > log.applying
             )
             or core.leader != self._soft_state.leader
             or core.role is not self._soft_state.role
-            or core.hard_state != self._hard_state
+            or (core.term, core.vote, log.committed) != self._hard_state
         )
 
     def ready(self) -> Ready:
@@ -340,7 +340,7 @@ class RawNode:
         ready = Ready(
             hard_state=None if hard_state == before else hard_state,
             soft_state=None if soft_state == self._soft_state else soft_state,
-            snapshot=log.next_snapshot(),
+            snapshot=None if log.snapshot_handed else log.pending_snapshot,
             entries=entries,
             committed=log.next_committed(core.config.committed_bytes_max),
             messages=core.messages,
