@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from raftoral.codec import pack
-from raftoral.errors import ProposalDropped, ProposalUnknown, UnknownDefinition
+from raftoral.errors import LimitExceeded, ProposalDropped, ProposalUnknown, UnknownDefinition
 from raftoral.ids import SLOTS, Index, Millis, NodeId, RunId, Version
 from raftoral.kv import MemoryKeyValue, Overlay
 from raftoral.machines import runs
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 BEGAN = 1_000_000
+COMMAND_BYTES_MAX = 512 * 1024  # as a host takes them
 
 
 class PlainLoader(Loader):
@@ -176,7 +177,9 @@ class Cluster:
         return result
 
     async def propose(self, command: bytes) -> Result:
-        """Commit a command after a while, unless chance loses it."""
+        """Commit a command after a while, unless chance loses it or it is too large."""
+        if len(command) > COMMAND_BYTES_MAX:
+            raise LimitExceeded(f"a command of {len(command)} bytes")
         if self.chance.random() < self.loss:
             await self._pause()
             raise ProposalDropped("lost before the log")

@@ -8,17 +8,21 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from raftoral.codec import pack
 from raftoral.errors import WorkflowFailed
-from raftoral.ids import Millis, NodeId, RunId
+from raftoral.ids import Epoch, Index, Millis, NodeId, Position, RunId, Version
+from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
-from raftoral.machines.commands import HandOver
+from raftoral.machines.commands import HandOver, OwnSlots, Publish, StartRun
+from raftoral.machines.execution import Execution
 from raftoral.registry.definition import Definition
 from raftoral.registry.loader import Loader
 from raftoral.replay.context import current
@@ -33,11 +37,22 @@ from raftoral.replay.effects import (
     scope,
     workflow,
 )
-from raftoral.replay.history import Done, Ended, Retry, Started, TimerFired, decode
-from tests.runtime.cluster import Cluster, Member, registry
+from raftoral.replay.history import (
+    Done,
+    Ended,
+    Logged,
+    Retry,
+    Started,
+    TimerFired,
+    decode,
+    encode,
+)
+from raftoral.replay.interpreter import Replay
+from raftoral.runtime.live import Live
+from tests.runtime.cluster import Cluster, registry
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
     from raftoral.registry.app import Registry
     from raftoral.replay.history import Event
@@ -193,18 +208,17 @@ def test_a_lost_owner_is_replaced(seed: int) -> None:
 
 
 @run
-async def test_a_late_attempt_of_a_former_owner_is_unheard() -> None:
-    """An attempt that ends after its node lost the run settles nothing; the new owner's does."""
-    gate = threading.Event()
+async def test_late_attempts_are_unheard() -> None:
+    """An attempt that ends after its node lost the run settles nothing, even if it has it again."""
+    gates = [threading.Event() for _ in range(3)]
     keys: list[tuple[str, int]] = []
 
     @activity("slow")
     def slow() -> int:
         keys.append((current().idempotency_key, current().epoch))
-        if len(keys) == 1:
-            gate.wait(10)
-            return 1
-        return 2
+        number = len(keys)
+        gates[number - 1].wait(10)
+        return number
 
     @workflow("w", version=1)
     def w() -> Flow[int]:
@@ -218,11 +232,18 @@ async def test_a_late_attempt_of_a_former_owner_is_unheard() -> None:
         heir = next(each for each in made.members if each is not first)
         made.commit(HandOver(RunId("r"), made.find("r").epoch, "moved", heir.node).encode())
         await made.until(lambda: len(keys) == 2)
-        gate.set()
+        made.commit(HandOver(RunId("r"), made.find("r").epoch, "back", first.node).encode())
+        await made.until(lambda: len(keys) == 3)
+        gates[0].set()
+        gates[1].set()
+        await asyncio.sleep(0.1)
+        assert made.find("r").length == 1, "neither is heard"
+        gates[2].set()
         await made.ended("r")
-        assert end(made, "r") == Ended("completed", 2)
-        assert keys[0][0] == keys[1][0] == "r/0/slow"
-        assert keys[0][1] < keys[1][1], "the epoch fences the former owner off"
+        assert end(made, "r") == Ended("completed", 3)
+        assert {key for key, _ in keys} == {"r/0/slow"}
+        epochs = [epoch for _, epoch in keys]
+        assert epochs == sorted(set(epochs)), "the epoch fences the earlier ones off"
 
 
 # ------------------------------------------------------------------ time
@@ -574,8 +595,6 @@ async def test_a_run_that_nobody_can_own_is_parked_and_goes_on_when_one_can() ->
 
 def runs_publish(node: int) -> bytes:
     """Return the command of a member that was started again."""
-    from raftoral.machines.commands import Publish
-
     return Publish(NodeId(node), "again").encode()
 
 
@@ -702,7 +721,7 @@ async def test_large_checkpoints_are_settled_in_entries_that_fit() -> None:
     @workflow("w", version=1)
     def w() -> Flow[int]:
         for number in range(9):
-            yield from Checkpoint(f"c{number}", b"x" * (200 * 1024))
+            yield from Checkpoint(f"c{number}", b"x" * (170 * 1024))
         return 1
 
     ours = registry(w)
@@ -750,29 +769,9 @@ class PerKind(Loader):
 
 
 # ------------------------------------------------------------------ small things
-@run
-async def test_events_of_one_batch_are_fed_once() -> None:
-    """A node that applied more than it was told yet feeds each event once all the same."""
-    ours = registry(steps)
-    async with cluster(ours, ours, ours) as made:
-        late = made.members[0]
-        pending: list[Any] = []
-        real = late.apply
-        late.apply = pending.extend  # type: ignore[method-assign,assignment]
-        made.start("r", steps, number=1)
-        if made.find("r").owner == late.node:
-            made.commit(HandOver(RunId("r"), made.find("r").epoch, "", NodeId(2)).encode())
-        await made.until(lambda: not made.find("r").live)
-        await made.until(lambda: late.inbox.empty())
-        await asyncio.sleep(0.01)
-        real(pending)
-        assert RunId("r") not in late.executor.live
-        assert late.port.state.items() == made.leader.items()
-
-
-@run
-async def test_a_log_line_is_written_once() -> None:
-    """A logged line is written by the owner when it is settled, and not again on a replay."""
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Collect what executors log meanwhile."""
     lines: list[str] = []
 
     class Catch(logging.Handler):
@@ -783,6 +782,38 @@ async def test_a_log_line_is_written_once() -> None:
     handler, level = Catch(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@run
+async def test_events_of_one_batch_are_fed_once() -> None:
+    """A node that applied more than it was told yet feeds each event once all the same."""
+    ours = registry(steps)
+    with logged() as lines:
+        async with cluster(ours, ours, ours) as made:
+            late = made.members[0]
+            pending: list[Any] = []
+            real = late.apply
+            late.apply = pending.extend  # type: ignore[method-assign,assignment]
+            made.start("r", steps, number=1)
+            if made.find("r").owner == late.node:
+                made.commit(HandOver(RunId("r"), made.find("r").epoch, "", NodeId(2)).encode())
+            await made.until(lambda: not made.find("r").live)
+            await made.until(lambda: late.inbox.empty())
+            await asyncio.sleep(0.01)
+            real(pending)
+            assert RunId("r") not in late.executor.live
+            assert late.port.state.items() == made.leader.items()
+    assert not [line for line in lines if "stops on this node" in line]
+
+
+@run
+async def test_a_log_line_is_written_once() -> None:
+    """A logged line is written by the owner when it is settled, and not again on a replay."""
 
     @workflow("w", version=1)
     def w() -> Flow[None]:
@@ -790,7 +821,7 @@ async def test_a_log_line_is_written_once() -> None:
         yield from Receive("end", str)
 
     ours = registry(w)
-    try:
+    with logged() as lines:
         async with cluster(ours, ours) as made:
             made.start("r", w)
             await made.until(lambda: made.find("r").length == 2)
@@ -799,10 +830,7 @@ async def test_a_log_line_is_written_once() -> None:
                 member.executor.load()
             made.signal("r", "end", "1", "x")
             await made.ended("r")
-            assert [line for line in lines if "hello" in line] == ["run r: hello"]
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+    assert [line for line in lines if "hello" in line] == ["run r: hello"]
 
 
 @run
@@ -869,25 +897,66 @@ async def test_who_waits_for_the_end_is_woken() -> None:
 
 
 @run
-async def test_a_stale_flush_settles_nothing_for_another_owner() -> None:
+async def test_a_late_flush_settles_nothing_for_another_owner() -> None:
     """Between acting and proposing a run may change hands; then this node proposes nothing."""
-    ours = registry(steps)
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        yield from Receive("end", str)
+
+    ours = registry(w)
     async with cluster(ours, ours) as made:
-        made.start("r", steps, number=1)
+        made.start("r", w)
         owner = made.owner("r")
         await made.until(lambda: RunId("r") in owner.executor.live)
         live = owner.executor.live[RunId("r")]
+        mine = live.run
+        live.answers = [encode(Logged("x", "what this node would settle"))]
+        for other in (
+            replace(mine, owner=NodeId(3 - owner.node)),
+            replace(mine, owner=NodeId(0), status=runs.PARKED),
+        ):
+            live.run = other
+            owner.executor._dirty[RunId("r")] = live
+            owner.executor._flush()
+            assert live.ahead == 0
+        live.run, live.leaving = mine, True
         owner.executor._dirty[RunId("r")] = live
-        live.run = runs.find(made.leader, RunId("r")) or live.run
-        other: Member = next(each for each in made.members if each is not owner)
-        from dataclasses import replace
-
-        live.run = replace(live.run, owner=other.node, epoch=live.run.epoch)
-        before = live.ahead
         owner.executor._flush()
-        assert live.ahead == before
-        live.run = replace(live.run, owner=owner.node)
-        await made.ended("r")
+        assert live.ahead == 0
+        live.leaving, live.answers = False, []
+
+
+def test_an_overtaken_refusal_changes_nothing() -> None:
+    """A refused settlement is worked out again unless its events came through by another one."""
+    live = Live(runs.find(*started_run()))  # type: ignore[arg-type]
+    live.replay = Replay(RunId("r"), lambda _: None)  # type: ignore[arg-type,return-value]
+    answer = encode(Logged("x", "text"))
+    live.answers = [answer]
+    settle = live.next_settle()
+    assert settle is not None
+    assert live.ahead == 1
+    live.replay.position = Position(1)
+    assert not live.not_taken(settle, keep=lambda _: True)
+    assert live.ahead == 1
+    live.replay.position = Position(0)
+    assert live.not_taken(settle, keep=lambda _: False)
+    assert (live.ahead, live.answers) == (0, [])
+    old = replace(settle, epoch=Epoch(settle.epoch - 1))
+    assert not live.not_taken(old, keep=lambda _: True)
+
+
+def started_run() -> tuple[MemoryKeyValue, RunId]:
+    """Return a state with one run in it."""
+    state = MemoryKeyValue()
+    for index, command in enumerate(
+        (
+            OwnSlots(b"\xff" * 128),
+            StartRun(RunId("r"), "w", Version(1), "m", pack({}), Index(0)),
+        )
+    ):
+        Execution().apply(Index(index), Millis(1), command.encode(), state)
+    return state, RunId("r")
 
 
 def test_the_pause_grows_to_its_bound_and_spreads_by_jitter() -> None:
