@@ -72,7 +72,9 @@ async def _start(node: Backend, request: Request) -> object:
             "the input is a JSON object of the workflow's parameters, or a list in their order"
         )
     run = await node.start_run(body.name, body.input, id=body.id, version=body.version)
-    return await _standing(node, run.id, body.wait_ms)
+    if body.wait_ms > 0:
+        return await _standing(node, run.id, body.wait_ms)
+    return await node.show(run.id, local=True)  # it was there a moment ago
 
 
 async def _show(node: Backend, request: Request) -> object:

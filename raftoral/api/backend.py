@@ -47,8 +47,8 @@ class Backend(Protocol):
         """Return the run once it ended, or as it stands after ``timeout`` seconds."""
         ...
 
-    def show(self, id: str) -> Awaitable[RunView]:
-        """Return the run as it stands."""
+    def show(self, id: str, *, local: bool = False) -> Awaitable[RunView]:
+        """Return the run as it stands; ``local`` reads this node's own copy, however old."""
         ...
 
     def list(

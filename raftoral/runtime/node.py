@@ -228,9 +228,9 @@ class Node:
         run = await self.start_run(workflow, as_input(args, kwargs), id=id, version=version)
         return await run.result(timeout)
 
-    async def show(self, id: str) -> RunView:
-        """Return a run as it stands; `UnknownRun` if there is none."""
-        return await self._ask(lambda engine: engine.requests.show(id))
+    async def show(self, id: str, *, local: bool = False) -> RunView:
+        """Return a run as it stands, or as this node has applied it; `UnknownRun` if there is none."""
+        return await self._ask(lambda engine: engine.requests.show(id, local=local))
 
     async def wait(self, id: str, timeout: float | None = None) -> RunView:
         """Return a run once it has ended, or as it stands after ``timeout`` seconds."""

@@ -1,8 +1,10 @@
 """Answers what users ask, on any node: finds the group of a run and goes to where it is.
 
 Owns the way of a request. A group that this node is a member of is answered here; any other request
-is passed to a member, whose answer (or typed error) comes back. What is read here and not found
-is looked for again behind a read barrier, so that a run that was started is found on every member.
+is passed to a member, whose answer (or typed error) comes back. The rule it keeps: who asks for one
+run is shown nothing older than what anybody was told before. A run that has ended here has ended;
+one that is missing or goes on here is looked at again behind a read barrier. Lists, and what is
+asked for as ``local``, are what the answering member has applied.
 """
 
 from __future__ import annotations
@@ -151,12 +153,13 @@ class Requests:
         return None
 
     # -------------------------------------------------------------- looking
-    async def show(self, run_id: str) -> RunView:
-        """Return the run as a member of its group has applied it."""
+    async def show(self, run_id: str, *, local: bool = False) -> RunView:
+        """Return the run as it stands; ``local`` as this member has applied it, if it is one."""
         chosen = runs.check_run_id(run_id)
         group = self.group_of(chosen)
         if group in self._host.groups:
-            return self._view(group, await self._find(group, chosen))
+            find = self._find if local else self._find_latest
+            return self._view(group, await find(group, chosen))
         return _view_from(await self._ask_member(group, "run.show", [run_id]))
 
     async def _serve_show(self, run_id: str) -> Value:
@@ -173,8 +176,10 @@ class Requests:
                 WAIT_CHUNK_S if until is None else max(0.0, min(until - loop.time(), WAIT_CHUNK_S))
             )
             view = await self._wait_once(group, chosen, left)
-            if view.ended or (until is not None and loop.time() >= until):
+            if view.ended:
                 return view
+            if until is not None and loop.time() >= until:
+                return await self.show(run_id)
 
     async def _wait_once(self, group: GroupId, run_id: RunId, seconds: float) -> RunView:
         if group not in self._host.groups:
@@ -190,13 +195,24 @@ class Requests:
         return self._view(group, run)
 
     async def _serve_wait(self, run_id: str, wait_ms: int) -> Value:
-        return _plain(await self.wait(run_id, wait_ms / 1000))
+        chosen = runs.check_run_id(run_id)
+        return _plain(await self._wait_once(self.group_of(chosen), chosen, wait_ms / 1000))
 
     async def _find(self, group: GroupId, run_id: RunId) -> runs.Run:
+        """Return the run as it stands here; what is not here is looked for behind a barrier."""
         run = runs.find(self._host.groups[group].state, run_id)
-        if run is None:
-            await self._host.read_barrier(group, timeout=self._timeout)
-            run = runs.find(self._host.groups[group].state, run_id)
+        return run if run is not None else await self._find_behind_barrier(group, run_id)
+
+    async def _find_latest(self, group: GroupId, run_id: RunId) -> runs.Run:
+        """Return the run no older than anybody was shown it before."""
+        run = runs.find(self._host.groups[group].state, run_id)
+        if run is not None and not run.live:
+            return run  # the end is the last that happens to it
+        return await self._find_behind_barrier(group, run_id)
+
+    async def _find_behind_barrier(self, group: GroupId, run_id: RunId) -> runs.Run:
+        await self._host.read_barrier(group, timeout=self._timeout)
+        run = runs.find(self._host.groups[group].state, run_id)
         if run is None:
             raise UnknownRun(f"no run is called {run_id!r} (or it was forgotten after its time)")
         return run
@@ -207,7 +223,7 @@ class Requests:
         """Return up to ``limit`` runs of all groups, the one started last first."""
         if not 1 <= limit <= LIST_MAX:
             raise UsageError(f"a list shows 1 to {LIST_MAX} runs at once, not {limit}")
-        before = await self.show(after) if after is not None else None
+        before = await self.show(after, local=True) if after is not None else None
         pages = await asyncio.gather(
             *(self._list_group(group, status, name, limit, before) for group in self._groups())
         )
@@ -264,7 +280,7 @@ class Requests:
                     f"{text!r:.60} cannot name a signal: use 1 to {NAME_LENGTH_MAX} characters "
                     "without '/'"
                 )
-        view = await self.show(chosen)
+        view = await self.show(chosen, local=True)
         definition = await self._definition(view.name, view.version)
         checked = self._engine.loader.checked_signal(definition, name, payload)
         command = Signal(chosen, name, mark, pack(checked, floats=True))
@@ -293,7 +309,7 @@ class Requests:
             if run is None:
                 raise UnknownRun(f"this node has not applied a run called {run_id!r}")
         else:
-            run = await self._find(group, chosen)
+            run = await self._find_latest(group, chosen)
         events = runs.history(self._host.groups[group].state, chosen)
         return self._with_source(
             HistoryView(

@@ -94,7 +94,7 @@ class FakeNode:
         await asyncio.sleep(timeout or 0)
         return view
 
-    async def show(self, id: str) -> RunView:
+    async def show(self, id: str, *, local: bool = False) -> RunView:
         """Return the run."""
         self._check()
         if id not in self.runs:
