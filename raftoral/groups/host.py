@@ -21,6 +21,7 @@ from raftoral.errors import (
     NotLeader,
     PeerError,
     ProposalDropped,
+    RaftoralError,
     StorageFailed,
     Unavailable,
     UsageError,
@@ -573,7 +574,9 @@ class Host:
     def _fail(self, error: BaseException) -> None:
         """Stop because going on could lose or invent data."""
         if self._stopped is None:
-            log.critical("the node stops: %s", error, exc_info=error)
+            # A typed error says it all; anything else is a bug, and then the place matters.
+            trace = None if isinstance(error, RaftoralError) else error
+            log.critical("the node stops: %s", error, exc_info=trace)
             self._halt(error)
             self.on_failure(error)
 

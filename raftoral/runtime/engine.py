@@ -292,7 +292,6 @@ class Engine:
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed: this node stops, so that it acknowledges nothing that it may not have."""
-        log.critical("this node stops: %s", error)
         if not self.failed.done():
             self.failed.set_result(error)
 
@@ -306,6 +305,7 @@ class Engine:
                 try:
                     work()
                 except (StorageFailed, RaftoralError) as error:
+                    log.critical("this node stops: %s", error)
                     self._fail(error)
                     return
                 await asyncio.sleep(seconds)
