@@ -9,7 +9,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora sim soak rewrite clean install
+.PHONY: help demo test check bench corpora sim soak chaos rewrite clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -45,6 +45,9 @@ sim: $(STAMP)    ## one simulated cluster: make sim SEED=7 TRACE=steps.ndjson
 
 soak: $(STAMP)   ## simulated clusters for MINUTES=20
 	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES)
+
+chaos: $(STAMP)  ## three processes, eight clients, a kill -9 every two seconds: make chaos MINUTES=5
+	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES))
 
 rewrite: $(STAMP) ## rewrite the transcripts; read the diff and explain it in the commit
 	$(BIN)/python -m pytest -q --rewrite tests

@@ -40,6 +40,8 @@ class Member:
     app: Path = APP
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    under: tuple[str, ...] = ()
+    """A program that runs it, such as a tracer that becomes no parent of it."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -54,7 +56,7 @@ class Member:
 
     def start(self) -> None:
         """Start the process; `wait_ready` tells when it serves."""
-        command = [sys.executable, "-m", "raftoral", "start"]
+        command = [*self.under, sys.executable, "-m", "raftoral", "start"]
         command += ["--listen", self.listen, "--http", self.http]
         command += [
             "--data",

@@ -1,0 +1,112 @@
+"""`python -m tests.chaos --minutes 5`: three processes, eight clients, a blow every two seconds.
+
+Prints what was measured and, last, whether everything that was acknowledged is there. Exits with 1
+if anything is not as promised. Leaves nothing running and nothing on the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from random import Random
+
+from tests.bench.processes import Cluster
+from tests.chaos.checks import Findings, verify
+from tests.chaos.clients import Caller, Ids, finish
+from tests.chaos.record import Record
+from tests.chaos.sweep import sweep
+from tests.chaos.trouble import Trouble, gaps, quantile
+
+CLIENTS = 8
+APP = Path(__file__).with_name("app.py")
+
+
+def run(seconds: float, seed: int, folder: Path) -> Findings:
+    """Do it for so long and print what was measured; return what was found."""
+    journal = folder / "journal"
+    journal.touch()
+    record, ids, over = Record(), Ids(seed), threading.Event()
+    environment = {"CHAOS_JOURNAL": str(journal), "RAFTORAL_LOG": "warning"}
+    with Cluster(folder, app=APP, environment=environment) as cluster:
+        urls = [member.url for member in cluster.members]
+        callers = [Caller(number, urls, ids, record, over) for number in range(CLIENTS)]
+        trouble = Trouble(cluster, Random(seed))
+        for caller in callers:
+            caller.start()
+        try:
+            trouble.until(time.monotonic() + seconds)
+        finally:
+            ended = time.monotonic()
+            over.set()
+            for caller in callers:
+                caller.join(30)
+        for caller in callers:
+            if caller.problem is not None:
+                raise caller.problem
+        cluster.wait_full(40)
+        runs = finish(cluster.members[0].url, ids, record)
+        findings = verify(cluster, record, runs, journal)
+    report(trouble, record, findings, ended)
+    return findings
+
+
+def report(trouble: Trouble, record: Record, findings: Findings, ended: float) -> None:
+    """Print what was measured, what was found, and the verdict."""
+    blows = trouble.blows
+    away = gaps(blows, record.writes, ended)
+    taken = [b.taken_over_after for b in blows if b.taken_over_after is not None and b.orphans]
+    kills = sum(blow.how == "killed" for blow in blows)
+    signals = sum(len(each) for each in record.signalled.values())
+    print(
+        f"{record.calls} calls, {len(record.started)} runs started, {signals} signals taken, "
+        f"{len(record.results)} ends shown, {findings.steps} steps settled"
+    )
+    print(
+        f"{kills} kills -9 and {len(blows) - kills} stops, of the leader "
+        f"{sum(b.why == 'leader' for b in blows)} times, of the busiest owner "
+        f"{sum(b.why == 'owner' for b in blows)} times"
+    )
+    print(
+        f"no write for at most {quantile(away, 0.5) * 1000:.0f} ms (p50), "
+        f"{quantile(away, 0.99) * 1000:.0f} ms (p99) after a blow; "
+        f"takeover {quantile(taken, 0.5) * 1000:.0f} ms (p50), "
+        f"{quantile(taken, 0.99) * 1000:.0f} ms (p99) of {len(taken)}"
+    )
+    for line in [*findings.lost, *findings.wrong]:
+        print(f"FAILED: {line}")
+    print(f"{len(findings.lost)} acknowledged lost, {findings.verdict.value}")
+
+
+def main() -> int:
+    """Read the command line, run, clean up."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="instead, kill one node at each of its writes and syncs",
+    )
+    parser.add_argument("--keep", action="store_true", help="keep the folder of the cluster")
+    chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if chosen.sweep:
+        return 0 if sweep() else 1
+    folder = Path(tempfile.mkdtemp(prefix="raftoral-chaos-"))
+    try:
+        return 0 if run(chosen.minutes * 60, chosen.seed, folder).holds else 1
+    finally:
+        if chosen.keep:
+            print(f"the folder of the cluster is {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
