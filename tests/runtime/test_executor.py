@@ -721,7 +721,7 @@ async def test_large_checkpoints_are_settled_in_entries_that_fit() -> None:
     @workflow("w", version=1)
     def w() -> Flow[int]:
         for number in range(9):
-            yield from Checkpoint(f"c{number}", b"x" * (170 * 1024))
+            yield from Checkpoint(f"c{number}", b"x" * (190 * 1024))
         return 1
 
     ours = registry(w)
