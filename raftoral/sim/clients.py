@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 REAL_TIME: Final = "an operation comes after all that had ended before it began"
 NO_STALE_READ: Final = "no read is older than a write that was acknowledged before it"
 ANSWERS: Final = "every call ends with an answer or an honest error"
-_PATIENCE: Final = 2.0
-"""How long a client lets a node try, in seconds; its own patience is twice that."""
 
 
 class Client:
@@ -41,6 +39,8 @@ class Client:
         self.id = number
         self.is_idle = True
         self.pause = cluster.random.choice((0.01, 0.05, 0.2))
+        self.patience = cluster.random.choice((0.15, 0.5, 2.0))
+        """How long it lets a node try, in seconds; it waits twice that for its answer."""
         self._group = GroupId(0)
         self._written = 0
         self._command = b""
@@ -84,14 +84,12 @@ class Client:
             cluster.events.after(0.1, self._again, self._attempt)
             return
         done: partial[None] = partial(self._ended, self._attempt)
-        if not self._command:
-            node.run(self._read, done)
-        else:
-            node.run(self._write, done)
-            while cluster.random.random() < 0.25:
-                # The same once more, at once: still it happens once.
-                node.run(self._write, partial(self._ended, 0))
-        cluster.events.after(2 * _PATIENCE, self._again, self._attempt)
+        work = partial(_write if self._command else _read, self._group, self._command, self.patience)
+        node.run(work, done)
+        while self._command and cluster.random.random() < 0.25:
+            # The same once more, at once: still it happens once.
+            node.run(work, partial(self._ended, 0))
+        cluster.events.after(2 * self.patience, self._again, self._attempt)
 
     def _choose(self) -> SimNode | None:
         """Choose a node: any for a write, one with the group for a read."""
@@ -102,20 +100,12 @@ class Client:
         ]
         return self.cluster.random.choice(nodes) if nodes else None
 
-    async def _write(self, host: Host) -> list[object]:
-        return await host.propose(self._group, self._command, _PATIENCE)
-
-    async def _read(self, host: Host) -> list[object]:
-        """Read as an application does: a barrier, then the state."""
-        gid = self._group
-        await host.read_barrier(gid, _PATIENCE)
-        return ["read", host.groups[gid].store.applied]
-
     def _again(self, attempt: int) -> None:
         if attempt == self._attempt:
             if self._command:
                 self.cluster.count["repeated with the same id"] += 1
-            self._node = None
+            if self.cluster.random.random() < 0.3:
+                self._node = None
             self._try()
 
     # -------------------------------------------------------------- its end
@@ -171,3 +161,13 @@ class Client:
         self._rest()
 
 
+
+
+async def _write(gid: GroupId, command: bytes, patience: float, host: Host) -> list[object]:
+    return await host.propose(gid, command, patience)
+
+
+async def _read(gid: GroupId, _command: bytes, patience: float, host: Host) -> list[object]:
+    """Read as an application does: a barrier, then the state."""
+    await host.read_barrier(gid, patience)
+    return ["read", host.groups[gid].store.applied]

@@ -105,12 +105,12 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     def die(self) -> None:
         """Drop everything that waits and whatever comes."""
         self.dead = True
-        self._ready.clear()
         for task in list(self._tasks):
             coroutine = task.get_coro()
             # What never began would complain that nobody awaited it.
             if coroutine is not None and getcoroutinestate(coroutine) == CORO_CREATED:
                 coroutine.close()
+        self._ready.clear()
 
     def run_now(self, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Run ``callback`` in a turn of its own at once, or after whatever waits already."""
@@ -120,7 +120,7 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         asyncio._set_running_loop(self)
         try:
             callback(*args)
-        except BaseException as error:  # noqa: BLE001  # as a handle does
+        except BaseException as error:  # as a handle does
             self._on_error(error)
         finally:
             asyncio._set_running_loop(None)

@@ -95,7 +95,7 @@ def _apply_twice_after_restart(right: Callable[[GroupStore], None]) -> object:
 
 
 def _state_behind_its_index(right: Callable[[GroupStore, Any], None]) -> object:
-    def collect(self: GroupStore, batch: Any) -> None:  # noqa: ANN401  # any batch
+    def collect(self: GroupStore, batch: Any) -> None:  # any batch
         staged = dict(self._staged.writes)
         self._staged.clear()
         right(self, batch)
@@ -321,7 +321,7 @@ def _read_before_it_is_applied(_right: object) -> object:
 
 
 def _answer_by_index_alone(right: Callable[..., None]) -> object:
-    def apply(self: group_module.Group, committed: Any) -> None:  # noqa: ANN401  # passed on
+    def apply(self: group_module.Group, committed: Any) -> None:  # passed on
         for term, index, _, _ in committed:
             waited = self.waiters.take(index)
             if waited is not None:

@@ -9,6 +9,7 @@ beats, which promise nothing, arrive twice and out of order; all others stay in 
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import PeerError, Unavailable
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 SHORTEST_DELAY: Final = 0.0002
 DIAL_SECONDS: Final = 0.2
+_GRID: Final = 1_000
+"""Arrivals happen on whole milliseconds."""
 _UNORDERED: Final = frozenset({Kind.RAFT, Kind.BEAT})
 
 
@@ -176,6 +179,8 @@ class Network:
         clogged_until = self._clogged.get((sender, to))
         if clogged_until is not None:
             arrival = max(arrival, clogged_until)
+        # On a grid, so that frames of several peers are read in one turn, as they are from sockets.
+        arrival = ceil(arrival * _GRID) / _GRID
         link.quiet_from = arrival
         self.events.at(arrival, self._arrive, link.back, in_order)
 

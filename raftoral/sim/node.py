@@ -34,7 +34,7 @@ BEGINNING: Final = Index(1)
 """Groups begin behind this index."""
 
 
-class ProcessKilled(BaseException):  # noqa: N818  # no error: nothing in the process may catch it
+class ProcessKilled(BaseException):  # no error: nothing in the process may catch it
     """The process dies here and now."""
 
 
@@ -247,7 +247,7 @@ class SimNode:
         async def main(host: Host) -> None:
             try:
                 result: object = await work(host)
-            except Exception as error:  # noqa: BLE001  # whatever it is, the caller judges
+            except Exception as error:  # whatever it is, the caller judges
                 result = error
             self.cluster.events.after(0, done, result)
 
