@@ -115,6 +115,12 @@ class PeerError(RaftoralError):
     code = "peer"
 
 
+class NotTrusted(PeerError):
+    """The TLS handshake failed: a certificate is missing, expired, of another CA or of another."""
+
+    code = "not_trusted"
+
+
 class StorageFailed(RaftoralError):
     """The disk refused a write or a sync; the node stops and nothing unsynced was acknowledged."""
 

@@ -56,6 +56,7 @@ async def _serve(settings: Settings) -> None:
             name=settings.name,
             http=f"{host}:{sock.getsockname()[1]}",
             insecure=settings.insecure,
+            tls=settings.tls,
         )
         async with node, serve(node, host, port, sock=sock) as url:
             print(await _announcement(node, settings, url), flush=True)

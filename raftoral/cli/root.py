@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftoral.cli import cluster, debugging, definitions, runs, serving
+from raftoral.cli import certs, cluster, debugging, definitions, runs, serving
 
 app = typer.Typer(
     name="raftoral",
@@ -37,6 +37,7 @@ for _name, _command in _COMMANDS:
 app.command("repl", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     debugging.repl
 )
+app.add_typer(certs.app, name="certs")
 
 
 def _version(wanted: bool) -> None:

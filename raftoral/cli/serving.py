@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from raftoral.cli.options import host_port, refuse, split
+
+if TYPE_CHECKING:
+    from raftoral.security.tls import TlsFiles
 
 Listen = Annotated[
     str, typer.Option("--listen", metavar="HOST:PORT", help="Where peers reach this node.")
@@ -47,6 +50,23 @@ App = Annotated[
 Insecure = Annotated[
     bool, typer.Option("--insecure", help="Allow plain connections beyond this machine.")
 ]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls",
+        metavar="DIR",
+        help="Talk to peers by TLS; the folder is from `raftoral certs issue`.",
+    ),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="The CA's certificate, if not from --tls."),
+]
+Cert = Annotated[
+    Path | None,
+    typer.Option("--cert", metavar="FILE", help="This node's certificate, if not from --tls."),
+]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The key to it.")]
 
 
 class Settings(NamedTuple):
@@ -61,6 +81,7 @@ class Settings(NamedTuple):
     name: str | None
     app: str | None
     insecure: bool
+    tls: TlsFiles | None = None
 
 
 def start(
@@ -76,12 +97,18 @@ def start(
     name: Name = None,
     app: App = None,
     insecure: Insecure = False,
+    tls: Tls = None,
+    ca: Ca = None,
+    cert: Cert = None,
+    key: Key = None,
 ) -> None:
     """Start a node of a cluster.
 
-    The first node of a cluster takes no --join. A node that comes back takes only --data.
+    The first node of a cluster takes no --join. A node that comes back takes only --data (and --tls).
     """
-    _run(Settings(listen, http, advertise, data, split(join or ()), groups, name, app, insecure))
+    seeds = split(join or ())
+    files = _tls_files(tls, ca, cert, key)
+    _run(Settings(listen, http, advertise, data, seeds, groups, name, app, insecure, files))
 
 
 def dev(
@@ -97,6 +124,23 @@ def dev(
 ) -> None:
     """Start one node, with its data in ./.raftoral."""
     _run(Settings(listen, http, advertise, data, split(join or ()), groups, name, app, insecure))
+
+
+def _tls_files(
+    folder: Path | None, ca: Path | None, cert: Path | None, key: Path | None
+) -> TlsFiles | None:
+    """Return where the certificates are; None for a node without any."""
+    if folder is None and ca is None and cert is None and key is None:
+        return None
+    from raftoral.security.tls import TlsFiles
+
+    if folder is not None:
+        if ca or cert or key:
+            refuse("say either --tls DIR, or --ca, --cert and --key")
+        return TlsFiles.of_folder(folder)
+    if ca is None or cert is None or key is None:
+        refuse("--ca, --cert and --key go together")
+    return TlsFiles(str(ca), str(cert), str(key))
 
 
 def _run(settings: Settings) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import UsageError
+
+if TYPE_CHECKING:
+    from raftoral.security.tls import TlsFiles
 
 LISTEN: Final = "127.0.0.1:7400"
 HTTP: Final = "127.0.0.1:7480"
@@ -19,7 +22,8 @@ class NodeConfig:
 
     ``data`` None keeps everything in memory (and says so). ``groups`` counts execution groups; it
     is fixed when the first node forms the cluster, and None means 1 then and "whatever it is" ever
-    after. ``retention`` is how long a finished run keeps its result and history.
+    after. ``retention`` is how long a finished run keeps its result and history. With ``tls`` peers
+    talk by TLS 1.3, and the node's name is that of its certificate.
     """
 
     data: str | None = None
@@ -30,6 +34,7 @@ class NodeConfig:
     groups: int | None = None
     name: str = ""
     insecure: bool = False
+    tls: TlsFiles | None = None
     tick_ms: int = 50
     heartbeat_ticks: int = 2
     election_ticks: int = 10
@@ -55,10 +60,11 @@ class NodeConfig:
             split_address(address)
         if self.groups is not None and not 1 <= self.groups <= 256:
             raise UsageError(f"--groups is 1 to 256, not {self.groups}")
-        if not self.insecure and not is_loopback(self.listen):
+        if self.tls is None and not self.insecure and not is_loopback(self.listen):
             raise UsageError(
                 f"{self.listen} is not a loopback address, and peers would talk in the clear. "
-                "Listen on 127.0.0.1, or say --insecure if the network is trusted"
+                "Give the node a certificate by --tls (see `raftoral certs`), listen on 127.0.0.1, "
+                "or say --insecure if the network is trusted"
             )
         return self
 

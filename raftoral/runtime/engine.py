@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
@@ -27,11 +29,13 @@ from raftoral.runtime import joining
 from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
+from raftoral.runtime.names import Names
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.watchdog import Watchdog
+from raftoral.security.tls import Tls
 from raftoral.storage.memory import MemoryNodeStore
 from raftoral.storage.rocks import RocksNodeStore
-from raftoral.transport.base import Local
+from raftoral.transport.base import CERTIFIED, Local
 from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
@@ -106,10 +110,10 @@ class Engine:
     def __init__(
         self, config: NodeConfig, registry: Registry, application: asyncio.AbstractEventLoop
     ) -> None:
-        self.config = config.checked()
+        self.warnings: list[str] = []
+        self.config, tls = self._certified(config.checked())
         self.loader = Loader(registry)
         self.executors: dict[GroupId, Executor] = {}
-        self.warnings: list[str] = []
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._chance = random.SystemRandom().randrange
         self._clock = SystemClock()
@@ -118,13 +122,30 @@ class Engine:
         self._incarnation = uuid4().hex[:12]
         self._store: NodeStore | None = None
         self._manager: Manager | None = None
+        self._names: Names | None = None
         self._background: list[asyncio.Task[None]] = []
         self.transport = TcpTransport(
-            Local("", NodeId(0), config.name),
+            Local("", NodeId(0), self.config.name),
             config.listen,
             wall=self._clock.wall,
             chance=self._chance,
+            tls=tls,
         )
+
+    def _certified(self, config: NodeConfig) -> tuple[NodeConfig, Tls | None]:
+        """Load the certificates, if there are any: the node is called what its own one says."""
+        if config.tls is None:
+            return config, None
+        tls = Tls(config.tls, datetime.now(UTC))
+        if config.name not in ("", tls.name):
+            raise UsageError(
+                f"the certificate {config.tls.cert} is that of {tls.name!r}, not of {config.name!r}; "
+                "leave --name out, or issue a certificate for that name"
+            )
+        for warning in tls.warnings:
+            self.warnings.append(warning)
+            log.warning("%s", warning)
+        return replace(config, name=tls.name), tls
 
     @property
     def node(self) -> NodeId:
@@ -169,6 +190,11 @@ class Engine:
     async def _membership(self, store: NodeStore) -> Membership:
         identity = store.identity()
         if identity is not None:
+            if self.config.tls is not None and identity.name != self.config.name:
+                raise UsageError(
+                    f"the data folder {self.config.data} is that of node {identity.name!r}, but the "
+                    f"certificate is that of {self.config.name!r}; give each node its own of both"
+                )
             if self.config.join:
                 await joining.check_same_cluster(identity, self.transport, self.config)
             return joining.Membership(identity, {})
@@ -196,6 +222,7 @@ class Engine:
         self.host.on_snapshot = self._replaced
         self.host.on_failure = self._fail
         self.host.add_group(MANAGEMENT, Management())
+        self._names = Names(self.host, self.transport, membership.names)
         self.requests = Requests(self)
         self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
         self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
@@ -280,6 +307,7 @@ class Engine:
 
     def _applied(self, group: GroupId, _index: Index, events: Sequence[Any]) -> None:
         if group == MANAGEMENT:
+            self.transport.names_changed()
             for executor in self.executors.values():
                 executor.tick()
             return
@@ -287,6 +315,8 @@ class Engine:
 
     def _replaced(self, group: GroupId, _index: Index) -> None:
         """A snapshot replaced the group's state: begin again from it."""
+        if group == MANAGEMENT:
+            self.transport.names_changed()
         if group in self.executors:
             self.executors[group].load()
 
@@ -319,13 +349,25 @@ class Engine:
                 command = AddNode(nonce, name, address, http).encode()
             case _:
                 raise UsageError("a joining node tells its nonce, name, address and HTTP address")
+        certified = CERTIFIED.get()
+        if certified and name != certified:
+            raise UsageError(
+                f"this node would join as {name!r}, but its certificate is that of {certified!r}; "
+                "it can only join under that name"
+            )
         result = await self.host.propose(MANAGEMENT, command, timeout=5.0)
         if result[0] == "refused":
             raise UsageError(result[2])
         await self.host.read_barrier(MANAGEMENT, timeout=5.0)
         present = list(management.nodes(self.host.groups[MANAGEMENT].state))
         new = next(each for each in present if each.id == result[1])
-        return [self.cluster, new.id, new.name, [[each.id, each.address] for each in present]]
+        if certified and new.name != certified:
+            raise UsageError(
+                f"the data folder of this node joined as {new.name!r} before, but its certificate is "
+                f"that of {certified!r}; start it with that one's, or with an empty folder"
+            )
+        peers: list[Value] = [[each.id, each.address, each.name] for each in present]
+        return [self.cluster, new.id, new.name, peers]
 
     async def _serve_id(self, _sender: NodeId, _body: Value) -> Value:
         return self.cluster
@@ -338,6 +380,8 @@ class Engine:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._manager is not None:
             self._manager.close()
+        if self._names is not None:
+            self._names.close()
         for executor in self.executors.values():
             executor.close()
         if hasattr(self, "host"):

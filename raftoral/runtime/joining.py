@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from raftoral.errors import RaftoralError, StorageFailed, Unavailable, UsageError
+from raftoral.errors import NotTrusted, RaftoralError, StorageFailed, Unavailable, UsageError
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.messages import ConfState, SnapshotMeta
 from raftoral.storage.base import Identity
@@ -39,6 +39,7 @@ class Membership:
     identity: Identity
     peers: dict[NodeId, str]
     founded: bool = False
+    names: dict[NodeId, str] = field(default_factory=dict)
 
 
 def found(store: NodeStore, config: NodeConfig) -> Membership:
@@ -65,7 +66,11 @@ async def join(store: NodeStore, transport: Transport, config: NodeConfig) -> Me
     identity = Identity(cluster, NodeId(node), name)
     store.set_identity(identity)
     log.info("joined cluster %s as node %d (%s)", cluster, node, name)
-    return Membership(identity, {NodeId(each): address for each, address in peers})
+    return Membership(
+        identity,
+        {NodeId(each): address for each, address, _ in peers},
+        names={NodeId(each): called for each, _, called in peers},
+    )
 
 
 async def check_same_cluster(identity: Identity, transport: Transport, config: NodeConfig) -> None:
@@ -92,7 +97,7 @@ async def _ask_seeds(
 ) -> object:
     loop = asyncio.get_running_loop()
     until = loop.time() + config.join_timeout_s
-    problems: dict[str, str] = {}
+    problems: dict[str, RaftoralError] = {}
     while True:
         for seed in config.join:
             if seed == config.reachable_at:
@@ -102,7 +107,10 @@ async def _ask_seeds(
             except UsageError:
                 raise
             except RaftoralError as error:
-                problems[seed] = str(error)
+                problems[seed] = error
+        if problems and all(isinstance(error, NotTrusted) for error in problems.values()):
+            # Trying again would change no certificate.
+            raise UsageError(f"cannot join: {'; '.join(map(str, problems.values()))}")
         if loop.time() >= until:
             told = "; ".join(f"{seed}: {why}" for seed, why in problems.items())
             raise Unavailable(

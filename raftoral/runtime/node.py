@@ -22,6 +22,7 @@ from raftoral.runtime.config import HTTP, LISTEN, NodeConfig
 from raftoral.runtime.engine import Engine
 from raftoral.runtime.runs import Run
 from raftoral.runtime.state import cluster_view, node_views
+from raftoral.security.tls import TlsFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -48,8 +49,9 @@ class Node:
     ``registry`` holds the application's workflows and activities. ``data`` is the folder that the
     node owns; None keeps everything in memory. ``listen`` is where peers reach it, ``advertise``
     what they call it if that differs, ``join`` addresses of nodes that are in the cluster (none for
-    its first node). ``groups`` is the number of execution groups of a new cluster. Peers talk in
-    the clear, so anything but loopback needs ``insecure=True``.
+    its first node). ``groups`` is the number of execution groups of a new cluster. ``tls`` is the
+    folder that `raftoral certs issue` made for this node, or `TlsFiles`: peers then talk by TLS 1.3.
+    Without it they talk in the clear, and anything but loopback needs ``insecure=True``.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Node:
         name: str | None = None,
         http: str | None = None,
         insecure: bool = False,
+        tls: str | Path | TlsFiles | None = None,
         config: NodeConfig | None = None,
     ) -> None:
         self.registry = registry if registry is not None else Registry()
@@ -76,6 +79,7 @@ class Node:
             groups=groups,
             name=name or "",
             insecure=insecure,
+            tls=TlsFiles.of_folder(tls) if isinstance(tls, str | Path) else tls,
         )
         self.config.checked()
         self._engine: Engine | None = None

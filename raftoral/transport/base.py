@@ -9,8 +9,9 @@ next one. All of it runs in the node's event loop.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from raftoral.ids import Millis, NodeId
 from raftoral.values import Value
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[[NodeId, Value], Awaitable[Value]]
 """Answers one call; the sender is 0 for a stranger that has no id yet."""
+
+CERTIFIED: Final[ContextVar[str]] = ContextVar("CERTIFIED", default="")
+"""Inside a handler: the node that the caller's certificate names; empty without TLS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ class MemoryLink:
     """One end of a connection; ``back`` is the other end."""
 
     back: MemoryLink
+    certified = ""
 
     def __init__(self, near: MemoryTransport, far: MemoryTransport, peer: NodeId) -> None:
         self.near = near

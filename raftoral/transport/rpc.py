@@ -26,6 +26,7 @@ from raftoral.errors import (
     WorkflowFailed,
 )
 from raftoral.ids import NOBODY, NodeId
+from raftoral.transport.base import CERTIFIED
 from raftoral.transport.frame import Frame, Kind, fields_of, frame_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ class Link(Protocol):
     @property
     def peer(self) -> NodeId:
         """Who is at the other end; 0 for a stranger."""
+        ...
+
+    @property
+    def certified(self) -> str:
+        """Which node the certificate at the other end names; empty without TLS."""
         ...
 
     def send(self, frame: Frame) -> bool:
@@ -161,6 +167,7 @@ class Rpc:
         self, link: Link, request_id: int, name: str, handler: Handler, body: Value
     ) -> None:
         outcome: Value | RaftoralError
+        CERTIFIED.set(link.certified)
         try:
             outcome = await handler(link.peer, body)
         except RaftoralError as error:

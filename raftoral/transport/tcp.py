@@ -4,7 +4,9 @@ Owns sockets, handshakes and redialling. Never looks into a frame that belongs t
 rules it keeps: of two nodes the one with the higher id dials and both use that connection; nothing
 but a handshake is read from a connection before the other end is known to be of this cluster;
 what waits for a slow peer is bounded. A node without an id yet, or one that calls an address,
-comes as a stranger (node 0) on a short-lived connection that carries calls only.
+comes as a stranger (node 0) on a short-lived connection that carries calls only. With TLS, a
+connection is as much worth as the certificate at its other end: the name in the HELLO must be the
+certificate's, and the id must be that name's, for the connection and so for all its frames.
 """
 
 from __future__ import annotations
@@ -15,8 +17,9 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from raftoral.errors import PeerError, Unavailable, UsageError
+from raftoral.errors import NotTrusted, PeerError, Unavailable, UsageError
 from raftoral.ids import NOBODY, Millis, NodeId
+from raftoral.security.tls import NotTls, speaks_tls
 from raftoral.transport.base import Handler, Local
 from raftoral.transport.frame import (
     PROTOCOL_VERSION,
@@ -31,9 +34,9 @@ from raftoral.transport.ports import holder_of
 from raftoral.transport.rpc import Rpc
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
 
+    from raftoral.security.tls import Channel, Tls
     from raftoral.values import Value
 
 QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -43,6 +46,7 @@ STRANGERS_MAX: Final = 64
 CONNECTIONS_MAX: Final = 1_000
 REFUSALS_MAX: Final = 1_000
 HANDSHAKE_TIMEOUT_S: Final = 3.0
+UNKNOWN_TIMEOUT_S: Final = 1.0
 REDIAL_FIRST_MS: Final = 50
 REDIAL_MAX_MS: Final = 1_000
 
@@ -51,6 +55,7 @@ log = logging.getLogger(__name__)
 
 class _State(Enum):
     GREETING = "waits for the other end's hello"
+    UNKNOWN = "waits until this node knows whose id the other end claims"
     OPEN = "carries frames"
     CLOSED = "is gone"
 
@@ -65,21 +70,27 @@ class TcpTransport:
         *,
         wall: Callable[[], Millis],
         chance: Callable[[int], int],
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
     ) -> None:
-        """``wall`` reads the machine's clock; ``chance(n)`` gives 0..n-1, for the redial pauses."""
+        """``wall`` reads the machine's clock; ``chance(n)`` gives 0..n-1, for the redial pauses.
+
+        Without ``tls`` all peers talk in the clear, and are who they say they are.
+        """
         self.on_frame: Callable[[NodeId, Frame], None] = _ignore
         self.on_peer_up: Callable[[NodeId, Millis], None] = _ignore
         self.on_peer_down: Callable[[NodeId], None] = _ignore
+        self.name_of: Callable[[NodeId], str | None] = _ignore
+        """Says which node has an id, None if that is not known here; asked with TLS only."""
+        self.on_unknown: Callable[[NodeId], None] = _ignore
+        """A trusted peer claims an id that nobody is known to have; see `names_changed`."""
         self.refusals: dict[NodeId | str, str] = {}
         self.rpc = Rpc()
         self._local = local
         self._listen = listen
         self._wall = wall
         self._chance = chance
-        self._server_tls = server_tls
-        self._client_tls = client_tls
+        self._tls = tls
+        self._told: set[tuple[NodeId | str, str]] = set()
         self._server: asyncio.Server | None = None
         self._peers: dict[NodeId, str] = {}
         self._dialling: dict[NodeId, asyncio.Task[None]] = {}
@@ -94,7 +105,7 @@ class TcpTransport:
         host, port = split_address(self._listen)
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: Connection(self, None), host, port, ssl=self._server_tls
+                self._answering, host, port
             )
         except OSError as error:
             holder = holder_of(port) if error.errno == errno.EADDRINUSE else None
@@ -103,6 +114,9 @@ class TcpTransport:
                 f"cannot listen on {self._listen} for peers: {why}; "
                 "choose another address or stop the process that holds it"
             ) from None
+
+    def _answering(self) -> Connection:
+        return Connection(self, None, channel=self._tls.answer() if self._tls else None)
 
     @property
     def address(self) -> str:
@@ -172,6 +186,11 @@ class TcpTransport:
                 connection.close("it left the cluster")
         self._dial_all()
 
+    def names_changed(self) -> None:
+        """Answer who waits because `name_of` did not know its id, if it does now."""
+        for connection in list(self._all):
+            connection.answer_if_known()
+
     # -------------------------------------------------------------- calls
     def serve(self, method: str, handler: Handler, *, open_to_strangers: bool = False) -> None:
         """Answer calls of ``method``."""
@@ -229,10 +248,10 @@ class TcpTransport:
         """
         host, port = split_address(address)
         loop = asyncio.get_running_loop()
-        connection = Connection(self, local, node)
+        connection = Connection(self, local, node, channel=self._channel_to(host, node))
         try:
             async with asyncio.timeout(timeout):
-                await loop.create_connection(lambda: connection, host, port, ssl=self._client_tls)
+                await loop.create_connection(lambda: connection, host, port)
                 await connection.greeted
         except TimeoutError:
             connection.close("it did not greet in time")
@@ -244,12 +263,24 @@ class TcpTransport:
             raise
         return connection
 
+    def _channel_to(self, host: str, node: NodeId | None) -> Channel | None:
+        if self._tls is None:
+            return None
+        if node is None:
+            return self._tls.dial_host(host)
+        name = self.name_of(node)
+        if name is None:
+            raise Unavailable(f"which certificate node {node} has is not known here yet")
+        return self._tls.dial_node(name)
+
     def refused(self, whom: NodeId | str, why: str) -> None:
-        """Keep the last reason for which there is no connection, and log a new one once."""
-        if len(self.refusals) > REFUSALS_MAX:
+        """Keep the last reason for which there is no connection, and log each reason once."""
+        if len(self._told) >= REFUSALS_MAX:
+            self._told.clear()
             self.refusals.clear()
-        if self.refusals.get(whom) != why:
-            self.refusals[whom] = why
+        self.refusals[whom] = why
+        if (whom, why) not in self._told:
+            self._told.add((whom, why))
             log.warning("no connection with %s: %s", _named(whom), why)
 
     # -------------------------------------------------------------- what connections report
@@ -285,6 +316,30 @@ class TcpTransport:
             return f"node {hello.node} is connected as {other.name!r}, not as {hello.name!r}"
         return None
 
+    def is_unknown(self, node: NodeId) -> bool:
+        """Tell whether nobody is known here to have this id."""
+        return node != NOBODY and self.name_of(node) is None
+
+    def impostor(self, hello: Local, certified: str, *, is_caller: bool) -> str | None:
+        """Return why a node with this certificate may not say this hello, or None.
+
+        A node that ``is_caller`` of an address takes any node there, also one unknown to it.
+        """
+        if hello.name != certified:
+            return (
+                f"it calls itself {hello.name!r}, but its certificate is that of {certified!r}; "
+                "start it under that name, or issue it its own certificate"
+            )
+        if hello.node == NOBODY:
+            return None
+        name = self.name_of(hello.node)
+        if name == certified or (is_caller and name is None):
+            return None
+        return (
+            f"it claims to be node {hello.node}, which is {name!r}, but its certificate is that of "
+            f"{certified!r}; give each node its own data folder and its own certificate"
+        )
+
     def opened(self, connection: Connection, wall: Millis) -> None:
         """A handshake ended well."""
         if connection.peer == NOBODY:
@@ -294,6 +349,7 @@ class TcpTransport:
             former.close("the peer connected anew")
         self._open[connection.peer] = connection
         self.refusals.pop(connection.peer, None)
+        self._told = {(whom, why) for whom, why in self._told if whom != connection.peer}
         self.on_peer_up(connection.peer, wall)
 
     def began(self, connection: Connection) -> str | None:
@@ -321,9 +377,17 @@ class Connection(asyncio.Protocol):
     """One socket, from handshake to close."""
 
     def __init__(
-        self, owner: TcpTransport, dialled_as: Local | None, expected: NodeId | None = None
+        self,
+        owner: TcpTransport,
+        dialled_as: Local | None,
+        expected: NodeId | None = None,
+        *,
+        channel: Channel | None = None,
     ) -> None:
-        """``dialled_as`` is None at the listening end; ``expected`` is who must answer a dial."""
+        """``dialled_as`` is None at the listening end; ``expected`` is who must answer a dial.
+
+        ``channel`` seals what travels; without one it travels in the clear.
+        """
         self.peer = NOBODY
         self.name = ""
         self.lost = asyncio.Event()
@@ -332,6 +396,8 @@ class Connection(asyncio.Protocol):
         self._owner = owner
         self._dialled_as = dialled_as
         self._expected = expected
+        self._channel = channel
+        self._unknown: tuple[Local, Millis] | None = None
         self._state = _State.GREETING
         self._decoder = Decoder()
         self._socket: asyncio.Transport | None = None
@@ -340,6 +406,11 @@ class Connection(asyncio.Protocol):
         self._queued_bytes = 0
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def certified(self) -> str:
+        """Which node the certificate at the other end names; empty without TLS."""
+        return self._channel.peer if self._channel is not None else ""
 
     # -------------------------------------------------------------- asyncio's side
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -354,28 +425,34 @@ class Connection(asyncio.Protocol):
         if (objection := self._owner.began(self)) is not None:
             self.close(objection)
             return
-        if self._dialled_as is not None:
-            self._socket.write(encode(self._owner.hello(self._dialled_as)))
+        if self._dialled_as is None:
+            self._wait_at_most(HANDSHAKE_TIMEOUT_S)
+        elif self._channel is not None:
+            self._socket.write(self._channel.outgoing())
         else:
-            self._timer = asyncio.get_running_loop().call_later(
-                HANDSHAKE_TIMEOUT_S, self._late_to_greet
-            )
+            self._say_hello()
 
     def data_received(self, data: bytes) -> None:
         """Hand on every whole frame; close on the first bad one."""
         decoder = self._decoder
-        decoder.receive(data)
         try:
+            if self._channel is not None:
+                data = self._unsealed(self._channel, data)
+            elif self._state is _State.GREETING:
+                self._refuse_tls(data)
+            decoder.receive(data)
             while (frame := decoder.next_frame()) is not None:
                 if self._state is _State.OPEN:
                     self._on_frame(frame)
-                elif self._state is _State.GREETING:
+                elif self._state is not _State.CLOSED:
                     self._on_greeting(frame)
                 else:
                     return
+        except NotTls as error:
+            self._write_plain_refusal(error)
+            self._failed(error)
         except PeerError as error:
-            self._owner.refused(self.peer or self._host, str(error))
-            self.close(str(error))
+            self._failed(error)
 
     def pause_writing(self) -> None:
         """The socket is full; frames wait here, bounded."""
@@ -388,7 +465,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        self.close(str(exc) if exc else "the other end closed it")
+        why = str(exc) if exc else "the other end closed it"
+        if self._channel is not None and not self._channel.secured:
+            why += " in the middle of the TLS handshake; the log there may say why"
+        self.close(why)
 
     # -------------------------------------------------------------- sending
     def send(self, frame: Frame) -> bool:
@@ -412,22 +492,62 @@ class Connection(asyncio.Protocol):
         """Give everything queued to the socket in one write, unless it is full."""
         if self._queue and not self._paused and self._socket is not None:
             queue, self._queue, self._queued_bytes = self._queue, [], 0
-            self._socket.write(queue[0] if len(queue) == 1 else b"".join(queue))
+            self._write(queue[0] if len(queue) == 1 else b"".join(queue))
+
+    def _write(self, data: bytes) -> None:
+        assert self._socket is not None
+        if self._channel is not None:
+            try:
+                self._channel.send(data)
+            except NotTrusted as error:
+                self._failed(error)
+                return
+            data = self._channel.outgoing()
+        self._socket.write(data)
 
     def close(self, why: str) -> None:
         """End the connection, tell the owner once, and fail a handshake under way."""
         if self._state is _State.CLOSED:
             return
-        self.write_queue()
         self._state = _State.CLOSED
+        self.write_queue()
         if self._timer is not None:
             self._timer.cancel()
         if self._socket is not None:
+            if self._channel is not None and not self._socket.is_closing():
+                self._channel.close()
+                self._socket.write(self._channel.outgoing())
             self._socket.close()
         if not self.greeted.done():
             self.greeted.set_exception(Unavailable(f"the connection was closed: {why}"))
         self.lost.set()
         self._owner.ended(self)
+
+    # -------------------------------------------------------------- TLS
+    def _unsealed(self, channel: Channel, data: bytes) -> bytes:
+        """Return what was sealed in ``data``; say what TLS itself has to say."""
+        assert self._socket is not None
+        was_secured = channel.secured
+        try:
+            data = channel.receive(data)
+        except NotTrusted as error:
+            if self._dialled_as is None:
+                raise
+            raise NotTrusted(f"{self._where}: {error}") from None
+        finally:
+            self._socket.write(channel.outgoing())  # In a failure it tells the other end why.
+        if channel.secured and not was_secured and self._dialled_as is not None:
+            self._say_hello()
+        return data
+
+    def _refuse_tls(self, data: bytes) -> None:
+        """Tell a peer that wants TLS, in the clear, that there is none here."""
+        if speaks_tls(data):
+            error = NotTrusted(
+                "it speaks TLS, and this node does not; start both with --tls or both without"
+            )
+            self._write_plain_refusal(error)
+            raise error
 
     # -------------------------------------------------------------- receiving
     def _on_frame(self, frame: Frame) -> None:
@@ -443,6 +563,8 @@ class Connection(asyncio.Protocol):
 
     def _on_greeting(self, frame: Frame) -> None:
         match frame.kind:
+            case _ if self._state is _State.UNKNOWN:
+                raise PeerError("the peer went on before it was let in")
             case Kind.HELLO:
                 version, hello, wall = _hello_of(frame)
             case Kind.REFUSED if self._dialled_as is not None:
@@ -452,35 +574,72 @@ class Connection(asyncio.Protocol):
             case _:
                 raise PeerError(f"the peer began with a {frame.kind.name} frame, not with HELLO")
         if self._dialled_as is None:
-            self._answer_hello(hello, version, wall)
+            self._take_hello(hello, version, wall)
         else:
             self._take_answer(self._dialled_as, hello, wall)
 
-    def _answer_hello(self, hello: Local, version: int, wall: Millis) -> None:
-        """The listening end: let the other in, or say why not."""
-        assert self._socket is not None
+    def _take_hello(self, hello: Local, version: int, wall: Millis) -> None:
+        """The listening end: let the other in, say why not, or find out first who has its id."""
         objection = self._owner.objection(hello, version)
         if objection is not None:
-            self._owner.refused(self._host, objection)
-            self._socket.write(encode(frame_of(Kind.REFUSED, objection)))
-            self.close(objection)
+            self._refuse(objection)
+        elif self._channel is not None and self._owner.is_unknown(hello.node):
+            self._unknown = hello, wall
+            self._state = _State.UNKNOWN
+            self._wait_at_most(UNKNOWN_TIMEOUT_S)
+            self._owner.on_unknown(hello.node)
+        else:
+            self._answer(hello, wall)
+
+    def answer_if_known(self) -> None:
+        """Let the other end in, or not, if it waits and its id is known now."""
+        if self._state is _State.UNKNOWN and self._unknown is not None:
+            hello, wall = self._unknown
+            if not self._owner.is_unknown(hello.node):
+                self._state = _State.GREETING
+                self._take_hello(hello, PROTOCOL_VERSION, wall)
+
+    def _answer(self, hello: Local, wall: Millis) -> None:
+        objection = self._impostor(hello, is_caller=False)
+        if objection is not None:
+            self._refuse(objection)
             return
-        self._socket.write(encode(self._owner.hello(self._owner.local)))
+        self._say_hello()
         self._become_open(hello.node, hello.name, wall)
 
     def _take_answer(self, mine: Local, hello: Local, wall: Millis) -> None:
         """The dialling end: make sure that it reached whom it wanted."""
+        stranger = mine.node == NOBODY
         if mine.cluster and hello.cluster != mine.cluster:
             self._fail_greeting(
                 f"{self._where} is of cluster {hello.cluster!r}, this node of {mine.cluster!r}"
             )
         elif self._expected is not None and hello.node != self._expected:
             self._fail_greeting(f"{self._where} is node {hello.node}, not node {self._expected}")
+        elif (objection := self._impostor(hello, is_caller=stranger)) is not None:
+            self._fail_greeting(f"{self._where}: {objection}")
         else:
-            stranger = mine.node == NOBODY
             self._become_open(NOBODY if stranger else hello.node, hello.name, wall)
             if not self.greeted.done():
                 self.greeted.set_result(None)
+
+    def _impostor(self, hello: Local, *, is_caller: bool) -> str | None:
+        if self._channel is None:
+            return None
+        return self._owner.impostor(hello, self._channel.peer, is_caller=is_caller)
+
+    def _refuse(self, objection: str) -> None:
+        """The listening end: say why the other one is not let in."""
+        self._owner.refused(self._host, objection)
+        self._write(encode(frame_of(Kind.REFUSED, objection)))
+        self.close(objection)
+
+    def _say_hello(self) -> None:
+        self._write(encode(self._owner.hello(self._dialled_as or self._owner.local)))
+
+    def _write_plain_refusal(self, error: PeerError) -> None:
+        assert self._socket is not None
+        self._socket.write(encode(frame_of(Kind.REFUSED, str(error))))
 
     def _become_open(self, peer: NodeId, name: str, wall: Millis) -> None:
         assert self._state is _State.GREETING
@@ -490,13 +649,29 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         self._owner.opened(self, wall)
 
+    def _failed(self, error: PeerError) -> None:
+        """The other end sent what it may not; who dialled, and does not talk yet, tells of it."""
+        if self._dialled_as is not None and not self.greeted.done():
+            self.greeted.set_exception(error)
+        else:
+            self._owner.refused(self.peer or self._host, str(error))
+        self.close(str(error))
+
     def _fail_greeting(self, why: str) -> None:
         if not self.greeted.done():
             self.greeted.set_exception(PeerError(why))
         self.close(why)
 
+    def _wait_at_most(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._late_to_greet)
+
     def _late_to_greet(self) -> None:
-        self.close("it did not greet in time")
+        if self._state is _State.UNKNOWN and self._unknown is not None:
+            self._refuse(f"no node {self._unknown[0].node} is known here; try again")
+        else:
+            self.close("it did not greet in time")
 
 
 def _hello_of(frame: Frame) -> tuple[int, Local, Millis]:
