@@ -1,31 +1,42 @@
-"""`python -m raftoral.sim` runs simulated clusters."""
+"""`python -m raftoral.sim` runs one seed, many, or many with planted bugs."""
 
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-from random import SystemRandom
-from time import perf_counter
 
-from raftoral.sim.cluster import Cluster, Options
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m raftoral.sim")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--nodes", type=int, default=5)
-    parser.add_argument("--groups", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=60)
-    a = parser.parse_args()
-    logging.getLogger("raftoral").setLevel(logging.CRITICAL + 1)
-    seed = a.seed if a.seed is not None else SystemRandom().randrange(1 << 31)
-    t = perf_counter()
-    r = Cluster(seed, Options(nodes=a.nodes, groups=a.groups, seconds=a.seconds)).run()
-    t = perf_counter() - t
-    print(seed, r.violation, f"{r.seconds:.0f}s sim in {t:.1f}s = {r.seconds / t:.0f}x", r.events, r.digest, r.converged_in)
-    print(dict(sorted(r.count.items())))
-    return 1 if r.violation else 0
+from raftoral.sim.cluster import Options
+from raftoral.sim.soak import Soak, any_seed, hunt_all
 
 
-sys.exit(main())
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for; 0 if all held, 1 if not."""
+    parser = argparse.ArgumentParser(prog="python -m raftoral.sim", description=__doc__)
+    parser.add_argument("--seed", type=int, help="the seed to run, or the first of many")
+    parser.add_argument("--minutes", type=float, help="run seed after seed for so long")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long the faults last")
+    parser.add_argument("--nodes", type=int, help="how many nodes; else the seed chooses")
+    parser.add_argument("--groups", type=int, help="how many groups; else the seed chooses")
+    parser.add_argument("--mutants", action="store_true", help="plant bugs, and count the caught")
+    asked = parser.parse_args(arguments)
+    seed = any_seed() if asked.seed is None else asked.seed
+    if asked.mutants:
+        return 0 if hunt_all(1 if asked.seed is None else seed, _say) else 1
+    options = Options(nodes=asked.nodes, groups=asked.groups, seconds=asked.seconds)
+    soak = Soak(options, _say)
+    if asked.minutes is None:
+        _say(f"seed {seed}")
+        soak.one(seed)
+    else:
+        _say(f"seeds from {seed} on")
+        soak.many(seed, asked.minutes)
+    return 1 if soak.totals.violations else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,13 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from raftoral.errors import RaftoralError, Unavailable
-from raftoral.ids import GroupId, Index, NodeId
 from raftoral.raft.messages import ConfChange, ConfOp, ConfState, Transition
-from raftoral.sim.checkers import conf_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from raftoral.ids import GroupId, NodeId
     from raftoral.sim.cluster import Cluster
     from raftoral.sim.node import SimNode
 
@@ -64,8 +63,8 @@ class Chaos:
         cluster, random = self.cluster, self.cluster.random
         if random.random() < cluster.faults.crash_all:
             cluster.count["crashes of all"] += 1
-            for node in list(cluster.nodes.values()):
-                node.crash()
+            for each in list(cluster.nodes.values()):
+                each.crash()
             return
         node = self._any()
         if node is None:
@@ -190,7 +189,7 @@ class Operator:
         cluster, random = self.cluster, self.cluster.random
         self._replace_corrupt()
         gid = random.choice(cluster.gids)
-        conf = self.membership(gid)
+        conf = cluster.checkers.newest_membership(gid)
         if conf is None:
             return
         change = self._leave_or(conf)
@@ -200,13 +199,9 @@ class Operator:
     def leave_joint(self) -> None:
         """End what a joint configuration that nobody leaves by itself holds up."""
         for gid in self.cluster.gids:
-            conf = self.membership(gid)
+            conf = self.cluster.checkers.newest_membership(gid)
             if conf is not None and conf.voters_outgoing and not conf.auto_leave:
                 self._propose(gid, ConfChange())
-
-    def membership(self, gid: GroupId) -> ConfState | None:
-        """Return the newest membership that anyone has applied."""
-        return conf_at(self.cluster.checkers.chosen(gid).confs, Index(1 << 62))
 
     def _replace_corrupt(self) -> None:
         """Give up a node whose disk is damaged once no group counts on it, and add a new one."""
@@ -214,7 +209,7 @@ class Operator:
         for node in list(cluster.nodes.values()):
             if not node.is_corrupt:
                 continue
-            members = [self.membership(gid) for gid in cluster.gids]
+            members = [cluster.checkers.newest_membership(gid) for gid in cluster.gids]
             if not any(conf is None or node.id in conf.members() for conf in members):
                 cluster.replace(node)
 
@@ -276,9 +271,7 @@ class Operator:
             if op is not ConfOp.REMOVE and member in cluster.nodes:
                 cluster.nodes[member].open(gid)
         node = cluster.random.choice(nodes)
-        node.run(
-            lambda host: host.propose_conf_change(gid, change, 2.0), partial(self._ended, gid)
-        )
+        node.run(lambda host: host.propose_conf_change(gid, change, 2.0), partial(self._ended, gid))
 
     def _ended(self, gid: GroupId, result: object) -> None:
         self._busy.pop(gid, None)

@@ -13,7 +13,6 @@ Source: Raft paper, figure 3; the invariants of etcd's TLA+ specification.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
@@ -22,6 +21,7 @@ from raftoral.raft.messages import Entry, EntryKind, MessageType
 from raftoral.sim.machine import chain_of
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from raftoral.groups.group import Group
@@ -118,6 +118,11 @@ class Checkers:
         """Return how far a group's log is known to be committed."""
         return self.chosen(gid).last
 
+    def newest_membership(self, gid: GroupId) -> ConfState | None:
+        """Return the newest membership that anyone has applied; None before the first."""
+        confs = self.chosen(gid).confs
+        return confs[max(confs)] if confs else None
+
     # -------------------------------------------------------------- watching
     def watch_host(self, node: NodeId, host: Host) -> None:
         """See every message before it leaves."""
@@ -129,7 +134,7 @@ class Checkers:
                 self._on_message(node, gid, message, chosen, promised)
             return post(gid, messages)
 
-        host.router.post = watched  # type: ignore[method-assign]  # looks and passes on
+        host.router.post = watched  # type: ignore[method-assign, assignment]  # looks and passes on
 
     def watch_group(self, node: NodeId, group: Group) -> None:
         """See all that the core of a group that was just opened says."""
@@ -154,7 +159,7 @@ class Checkers:
             self._on_conf(node, gid, seen.conf_indexes.pop(0), conf)
             return conf
 
-        raw.step = self._watched_step(node, group)  # type: ignore[method-assign]  # the same
+        raw.step = self._watched_step(node, group)  # type: ignore[method-assign, assignment]
         raw.ready = watched_ready  # type: ignore[method-assign]  # looks and passes on
         raw.apply_conf_change = watched_change  # type: ignore[method-assign]  # the same
 
@@ -395,8 +400,10 @@ class Checkers:
     ) -> None:
         kind, term = message.type, message.term
         if kind is MessageType.APPEND_RESPONSE:
-            if not message.reject and message.index and not (
-                message.index in promised.terms or message.index <= promised.base[0]
+            if (
+                not message.reject
+                and message.index
+                and not (message.index in promised.terms or message.index <= promised.base[0])
             ):
                 self.fail(
                     DISK_BEFORE_WIRE,
@@ -508,13 +515,13 @@ class Checkers:
                 )
             own = _end(group)
             for other, other_group in members.items():
-                if other_group.raw.commit and _end(other_group) >= own:
-                    if not self._has(other_group, commit, term):
-                        self.fail(
-                            UP_TO_DATE,
-                            f"group {gid}: node {other} ends later than node {node}, without "
-                            f"its committed entry {commit} of term {term}",
-                        )
+                knows = other_group.raw.commit > 0 and _end(other_group) >= own
+                if knows and not self._has(other_group, commit, term):
+                    self.fail(
+                        UP_TO_DATE,
+                        f"group {gid}: node {other} ends later than node {node}, without its "
+                        f"committed entry {commit} of term {term}",
+                    )
 
     @staticmethod
     def _has(group: Group, index: Index, term: Term) -> bool:
@@ -552,4 +559,3 @@ def _could_decide_without(holders: Collection[NodeId], voters: Sequence[NodeId])
 def _end(group: Group) -> tuple[Term, Index]:
     log = group.raw._core.log  # noqa: SLF001  # the watcher looks inside
     return log.last_term, log.last
-

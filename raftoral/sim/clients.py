@@ -60,7 +60,7 @@ class Client:
         self._floor = cluster.floors[self._group]
         if random.random() < 0.6:
             self._written += 1
-            size = 8 if random.random() < 0.97 else random.randrange(cluster.options.value_bytes_max)
+            size = 8 if random.random() < 0.97 else random.randrange(cluster.shape.value_bytes_max)
             value = self._written.to_bytes(8, "big") * (size // 8 + 1)
             self._command = machine.command(
                 self.id, self._written, random.randrange(machine.REGISTERS), value
@@ -84,7 +84,9 @@ class Client:
             cluster.events.after(0.1, self._again, self._attempt)
             return
         done: partial[None] = partial(self._ended, self._attempt)
-        work = partial(_write if self._command else _read, self._group, self._command, self.patience)
+        work = partial(
+            _write if self._command else _read, self._group, self._command, self.patience
+        )
         node.run(work, done)
         while self._command and cluster.random.random() < 0.25:
             # The same once more, at once: still it happens once.
@@ -92,19 +94,28 @@ class Client:
         cluster.events.after(2 * self.patience, self._again, self._attempt)
 
     def _choose(self) -> SimNode | None:
-        """Choose a node: any for a write, one with the group for a read."""
+        """Choose a node: any for a write, one with the group for a read.
+
+        Mostly one that belongs to the group by its newest membership: who was removed and does not
+        know of it refuses, rightly, for as long as anyone asks.
+        """
+        cluster, gid = self.cluster, self._group
         nodes = [
             node
-            for node in self.cluster.nodes.values()
-            if node.host is not None and (self._command or node.member(self._group) is not None)
+            for node in cluster.nodes.values()
+            if node.host is not None and (self._command or node.member(gid) is not None)
         ]
-        return self.cluster.random.choice(nodes) if nodes else None
+        if not cluster.clients_go_on or cluster.random.random() < 0.8:
+            conf = cluster.checkers.newest_membership(gid)
+            members = conf.members() if conf is not None else frozenset()
+            nodes = [node for node in nodes if node.id in members] or nodes
+        return cluster.random.choice(nodes) if nodes else None
 
     def _again(self, attempt: int) -> None:
         if attempt == self._attempt:
             if self._command:
                 self.cluster.count["repeated with the same id"] += 1
-            if self.cluster.random.random() < 0.3:
+            if not self._command or self.cluster.random.random() < 0.3:
                 self._node = None
             self._try()
 
@@ -159,8 +170,6 @@ class Client:
             )
         cluster.floors[gid] = max(cluster.floors[gid], index)
         self._rest()
-
-
 
 
 async def _write(gid: GroupId, command: bytes, patience: float, host: Host) -> list[object]:

@@ -12,9 +12,11 @@ it began.
 from __future__ import annotations
 
 import asyncio
+from asyncio.events import _set_running_loop  # meant for whoever writes a loop
 from collections import deque
 from heapq import heappop, heappush
 from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 from weakref import WeakSet
 
@@ -108,7 +110,9 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         for task in list(self._tasks):
             coroutine = task.get_coro()
             # What never began would complain that nobody awaited it.
-            if coroutine is not None and getcoroutinestate(coroutine) == CORO_CREATED:
+            if isinstance(coroutine, CoroutineType) and (
+                getcoroutinestate(coroutine) == CORO_CREATED
+            ):
                 coroutine.close()
         self._ready.clear()
 
@@ -117,13 +121,13 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         if self._ready or self._standing_still or self.dead or self.busy_until > self._events.now:
             self.call_soon(callback, *args)
             return
-        asyncio._set_running_loop(self)
+        _set_running_loop(self)
         try:
             callback(*args)
         except BaseException as error:  # as a handle does
             self._on_error(error)
         finally:
-            asyncio._set_running_loop(None)
+            _set_running_loop(None)
 
     def _wake(self) -> None:
         if self._ready and not (self._turn_due or self._standing_still or self.dead):
@@ -138,16 +142,16 @@ class ProcessLoop(asyncio.AbstractEventLoop):
             self._wake()
             return
         ready = self._ready
-        asyncio._set_running_loop(self)
+        _set_running_loop(self)
         try:
             for _ in range(len(ready)):
                 handle = ready.popleft()
-                if not handle._cancelled:  # type: ignore[attr-defined]  # noqa: SLF001  # as loops do
+                if not handle._cancelled:  # noqa: SLF001  # as loops do
                     handle._run()  # noqa: SLF001  # this is an event loop
                 if self.dead:
                     return
         finally:
-            asyncio._set_running_loop(None)
+            _set_running_loop(None)
         if ready:
             self._wake()
 

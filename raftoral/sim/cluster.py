@@ -51,17 +51,50 @@ _EVENT: Final = Struct(">dHHBI")
 class Options:
     """The shape of one run."""
 
-    nodes: int = 5
-    groups: int = 3
+    nodes: int | None = None
+    groups: int | None = None
     clients: int = 5
     seconds: float = 60.0
     """How long the faults last, in virtual time."""
     faults: Faults | None = None
-    """None: the seed chooses."""
-    host: HostConfig = HostConfig()  # noqa: RUF009  # it is frozen
-    value_bytes_max: int = 1_000
-    wire: bool = False
+    """Here as with the other numbers, None lets the seed choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the seed chose: small limits reach corners that the defaults never see."""
+
+    nodes: int
+    groups: int
+    faults: Faults
+    host: HostConfig
+    value_bytes_max: int
+    wire: bool
     """Whether frames pass the real encoder and decoder."""
+
+    @classmethod
+    def of(cls, options: Options, random: Random) -> Shape:
+        """Return the shape of one run; the same for the same seed."""
+        host = HostConfig(
+            tick_ms=random.choice((50, 100)),
+            heartbeat_ticks=random.choice((1, 2, 3)),
+            log_entries_max=random.choice((5, 20, 100, 10_000)),
+            log_entries_margin=random.choice((0, 1, 5, 20)),
+            message_bytes_max=random.choice((1, 1_000, 256 * 1024)),
+            uncommitted_bytes_max=random.choice((200, 16 * 1024 * 1024)),
+            silence_max_ms=random.choice((1_000, 3_000)),
+            snapshot_stall_ms=1_000,
+        )
+        nodes, groups = random.choice((3, 5, 5, 5, 6)), random.choice((1, 2, 3))
+        faults = some_faults(random)
+        return cls(
+            nodes=options.nodes or nodes,
+            groups=options.groups or groups,
+            faults=options.faults or faults,
+            host=host,
+            value_bytes_max=random.choice((1_000, 1_000, 100_000)),
+            wire=random.random() < 0.25,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +116,15 @@ class Cluster:
     """The cluster of one seed."""
 
     def __init__(self, seed: int, options: Options) -> None:
-        random = self.random = Random(seed)
+        random = self.random = Random(seed)  # noqa: S311  # no secret
         self.seed = seed
         self.chance = random.randrange
-        self.options = _vary(options, random)
-        self.faults = options.faults or some_faults(random)
+        self.shape = shape = Shape.of(options, random)
+        self.seconds = options.seconds
+        self.faults = shape.faults
         self.count: Counter[str] = Counter()
         self.events = Events()
-        self.network = Network(self.events, random, self.count, wire=self.options.wire)
+        self.network = Network(self.events, random, self.count, wire=shape.wire)
         self.network.faults = self.faults
         self.network.on_arrival = self._note_arrival
         self.network.on_peer_error = self._note_peer_error
@@ -98,16 +132,16 @@ class Cluster:
         self.disks: dict[NodeId, SimDisk] = {}
         self.checkers = Checkers(self.count, self.disks)
         self.checkers.on_violation = self.events.stop
-        self.gids = [GroupId(gid) for gid in range(options.groups)]
+        self.gids = [GroupId(gid) for gid in range(shape.groups)]
         self.floors = {gid: Index(0) for gid in self.gids}
         """Per group, the latest place in its log that anyone outside knows of."""
         self.acknowledged: dict[tuple[GroupId, int], int] = {}
         self.clients_go_on = True
         self._hash = blake2b(digest_size=16)
-        for number in range(1, options.nodes + 1):
+        for number in range(1, shape.nodes + 1):
             self._add(NodeId(number))
         for gid in self.gids:
-            voters = random.sample(sorted(self.nodes), min(options.nodes, random.choice((3, 3, 5))))
+            voters = random.sample(sorted(self.nodes), min(shape.nodes, random.choice((3, 3, 5))))
             conf = ConfState(tuple(sorted(voters)))
             for node in conf.voters:
                 self.nodes[node].groups[gid] = conf
@@ -128,7 +162,7 @@ class Cluster:
         chaos = Chaos(self)
         converged_in = 0.0
         minute = 60.0
-        while self.events.now < self.options.seconds and self._holds():
+        while self.events.now < self.seconds and self._holds():
             self.events.run(self.events.now + _STEP)
             self._compare()
             if self.events.now >= minute:
@@ -170,7 +204,7 @@ class Cluster:
     def _converge(self, chaos: Chaos) -> float:
         """Run until all is well; return how long that took."""
         began = self.events.now
-        host = self.options.host
+        host = self.shape.host
         limit = began + CONVERGE_ELECTIONS * 2 * host.election_seconds
         while self._holds():
             self.events.run(self.events.now + _STEP)
@@ -186,7 +220,9 @@ class Cluster:
     def _trouble(self) -> str | None:
         """Return what is not well yet; None if nothing."""
         for gid in self.gids:
-            members = {node.id: group for node in self.nodes.values() if (group := node.member(gid))}
+            members = {
+                node.id: group for node in self.nodes.values() if (group := node.member(gid))
+            }
             leaders = [group for group in members.values() if group.reigns]
             if len(leaders) != 1:
                 return f"group {gid} has {len(leaders)} leaders"
@@ -212,7 +248,9 @@ class Cluster:
     # -------------------------------------------------------------- checks
     def _compare(self) -> None:
         for gid in self.gids:
-            members = {node.id: group for node in self.nodes.values() if (group := node.member(gid))}
+            members = {
+                node.id: group for node in self.nodes.values() if (group := node.member(gid))
+            }
             self.checkers.compare(gid, members)
 
     def _check_equal(self, gid: GroupId, members: Sequence[Group]) -> None:
@@ -276,27 +314,3 @@ class Cluster:
 
     def _note_peer_error(self, node: NodeId, error: PeerError) -> None:
         self.checkers.fail(checkers.PEERS_ARE_CORRECT, f"node {node}: {error}")
-
-
-def _vary(options: Options, random: Random) -> Options:
-    """Return ``options`` with other limits: small ones reach corners that defaults never see."""
-    host = HostConfig(
-        tick_ms=random.choice((50, 100)),
-        heartbeat_ticks=random.choice((1, 2, 3)),
-        log_entries_max=random.choice((5, 20, 100, 10_000)),
-        log_entries_margin=random.choice((0, 1, 5, 20)),
-        message_bytes_max=random.choice((1, 1_000, 256 * 1024)),
-        uncommitted_bytes_max=random.choice((200, 16 * 1024 * 1024)),
-        silence_max_ms=random.choice((1_000, 3_000)),
-        snapshot_stall_ms=1_000,
-    )
-    return Options(
-        nodes=options.nodes,
-        groups=options.groups,
-        clients=options.clients,
-        seconds=options.seconds,
-        faults=options.faults,
-        host=host,
-        value_bytes_max=random.choice((1_000, 1_000, 100_000)),
-        wire=random.random() < 0.25,
-    )

@@ -126,7 +126,7 @@ class SimDisk(MemoryDisk):
         self._unsynced_steps.clear()
         self.on_step("synced")
 
-    # -------------------------------------------------------------- breaking
+    # -------------------------------------------------------------- damage
     def crash(self, keep: int = 0) -> None:
         """Lose the unsynced batches except the oldest ``keep``."""
         super().crash(keep)

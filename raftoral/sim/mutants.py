@@ -7,6 +7,7 @@ in its faults.
 Source: the bugs are those of the Raft paper's and thesis's warnings, and of published reports.
 """
 
+# ruff: noqa: SLF001 - who plants a bug looks inside
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -23,7 +24,6 @@ from raftoral.raft.core import Core
 from raftoral.raft.membership import Change, Membership
 from raftoral.raft.messages import Entry, HardState, Message, MessageType
 from raftoral.raft.progress import Progress
-from raftoral.raft.reads import ReadRequest
 from raftoral.storage import base as store_module
 from raftoral.storage import records
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from raftoral.groups.reads import Reads
     from raftoral.raft.log import RaftLog
     from raftoral.raft.messages import ConfChange, SnapshotMeta
+    from raftoral.raft.reads import ReadRequest
     from raftoral.storage.base import GroupStore
 
 
@@ -339,7 +340,10 @@ MUTANTS: Final = (
         "apply twice after a restart", store_module.GroupStore, "stage", _apply_twice_after_restart
     ),
     Mutant(
-        "store the state after its index", store_module.GroupStore, "collect", _state_behind_its_index
+        "store the state after its index",
+        store_module.GroupStore,
+        "collect",
+        _state_behind_its_index,
     ),
     Mutant("trust the disk", records, "unseal_entry", _trust_the_disk),
     Mutant(
@@ -374,9 +378,7 @@ MUTANTS: Final = (
     ),
     Mutant("truncate a matching suffix", log.RaftLog, "_new_part", _truncate_a_matching_suffix),
     Mutant("append without comparing terms", log.RaftLog, "matches", _append_without_comparing),
-    Mutant(
-        "acknowledge entries of another leader", following, "on_append", _stale_acknowledgement
-    ),
+    Mutant("acknowledge entries of another leader", following, "on_append", _stale_acknowledgement),
     Mutant(
         "a snapshot leaves the membership",
         core_module.Core,
@@ -391,8 +393,6 @@ MUTANTS: Final = (
         "serve_read",
         _read_before_the_first_commit,
     ),
-    Mutant(
-        "read before it is applied", reads_module.Reads, "applied", _read_before_it_is_applied
-    ),
+    Mutant("read before it is applied", reads_module.Reads, "applied", _read_before_it_is_applied),
     Mutant("answer by index alone", group_module.Group, "apply", _answer_by_index_alone),
 )

@@ -8,19 +8,19 @@ beats, which promise nothing, arrive twice and out of order; all others stay in 
 
 from __future__ import annotations
 
-from collections import Counter
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import PeerError, Unavailable
-from raftoral.ids import Millis, NodeId
 from raftoral.sim.faults import CALM
 from raftoral.transport.frame import Decoder, Frame, Kind, encode
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Mapping
     from random import Random
 
+    from raftoral.ids import Millis, NodeId
     from raftoral.sim.clock import Events, ProcessClock, ProcessLoop
     from raftoral.sim.faults import Faults
     from raftoral.transport.base import Handler, Local
@@ -125,7 +125,11 @@ class Network:
         self.events.after(DIAL_SECONDS * (0.75 + self.random.random() / 2), self._dial, dialler)
         for peer in sorted(self._transports):
             # One of a pair dials, so that there is one connection.
-            if peer > node and peer not in dialler.links and (node, peer) not in self._shaking_hands:
+            if (
+                peer > node
+                and peer not in dialler.links
+                and (node, peer) not in self._shaking_hands
+            ):
                 self._shaking_hands.add((node, peer))
                 self.events.after(self._delay() + self._delay(), self._connect, dialler, peer)
 

@@ -44,7 +44,8 @@ class Process:
     def __init__(self, node: SimNode) -> None:
         cluster = node.cluster
         self.node = node
-        self.loop = ProcessLoop(cluster.events, self._escaped)
+        # It has what asyncio's futures and tasks need; nobody asks it for sockets.
+        self.loop = ProcessLoop(cluster.events, self._escaped)  # type: ignore[abstract]
         self.clock = ProcessClock(self.loop, node.clock_ahead_ms)
         self.transport = SimTransport(
             cluster.network, Local("sim", node.id, f"n{node.id}"), self.loop, self.clock
@@ -67,7 +68,7 @@ class Process:
                 self.transport,
                 self.clock,
                 cluster.chance,
-                cluster.options.host,
+                cluster.shape.host,
             )
             host.on_failure = self._failed
             host.on_snapshot = self._installed
@@ -103,7 +104,7 @@ class Process:
     def _tick(self) -> None:
         if self.loop.dead or self.host is None:
             return
-        options = self.node.cluster.options.host
+        options = self.node.cluster.shape.host
         self.loop.call_later(options.tick_ms / 1_000 * self.node.pace, self._tick)
         self.host.tick()
 
@@ -146,9 +147,7 @@ class Process:
         elif isinstance(error, StorageFailed) and node.disk.failures:
             cluster.count["disks failed"] += 1
         else:
-            cluster.checkers.fail(
-                checkers.STOPS_FOR_A_REASON, f"node {node.id} stops: {error!r}"
-            )
+            cluster.checkers.fail(checkers.STOPS_FOR_A_REASON, f"node {node.id} stops: {error!r}")
         node.crash()
 
 
@@ -236,9 +235,7 @@ class SimNode:
         if process is not None and process.host is not None:
             process.loop.call_soon(process.open_later, gid)
 
-    def run(
-        self, work: Callable[[Host], Coroutine[Any, Any, object]], done: partial[None]
-    ) -> None:
+    def run(self, work: Callable[[Host], Coroutine[Any, Any, object]], done: partial[None]) -> None:
         """Run ``work`` in its process; ``done`` is not called if that dies or is not up."""
         process = self.process
         if process is None:
