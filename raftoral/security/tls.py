@@ -124,7 +124,11 @@ class Channel:
         if data and not self._began:
             self._began = True
             if data[0] not in (_HANDSHAKE, _ALERT):
-                raise NotTls
+                raise (
+                    NotTls(with_tls="listening", without="dialling")
+                    if self._tls.server_side
+                    else NotTls(with_tls="dialling", without="listening")
+                )
         self._incoming.write(data)
         pieces: list[bytes] = []
         self._guarded(lambda: self._read(pieces))
@@ -174,13 +178,18 @@ class Channel:
 class NotTls(NotTrusted):
     """The other end speaks something else than TLS."""
 
-    def __init__(self) -> None:
-        super().__init__("it speaks without TLS, and this node with TLS only; start it with --tls")
+    def __init__(self, *, with_tls: str, without: str) -> None:
+        # The same words at both ends, so none that would be another node at the other end.
+        super().__init__(
+            f"the {with_tls} node speaks TLS, the {without} one does not; start both with --tls, or "
+            "both without"
+        )
 
 
-def speaks_tls(first: bytes) -> bool:
-    """Tell whether a connection that begins with these bytes wants TLS; no frame begins so."""
-    return first[:1] == bytes((_HANDSHAKE,))
+def refuse_tls(first: bytes) -> None:
+    """Raise `NotTls` if a connection to a node without TLS begins with these bytes of TLS."""
+    if first[:1] == bytes((_HANDSHAKE,)):  # No frame is so long that it begins with this.
+        raise NotTls(with_tls="dialling", without="listening")
 
 
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from raftoral.errors import NotTrusted, PeerError, Unavailable, UsageError
 from raftoral.ids import NOBODY, Millis, NodeId
-from raftoral.security.tls import NotTls, speaks_tls
+from raftoral.security.tls import NotTls, refuse_tls
 from raftoral.transport.base import Handler, Local
 from raftoral.transport.frame import (
     PROTOCOL_VERSION,
@@ -439,7 +439,7 @@ class Connection(asyncio.Protocol):
             if self._channel is not None:
                 data = self._unsealed(self._channel, data)
             elif self._state is _State.GREETING:
-                self._refuse_tls(data)
+                refuse_tls(data)
             decoder.receive(data)
             while (frame := decoder.next_frame()) is not None:
                 if self._state is _State.OPEN:
@@ -449,7 +449,9 @@ class Connection(asyncio.Protocol):
                 else:
                     return
         except NotTls as error:
-            self._write_plain_refusal(error)
+            # In the clear, because one of the two speaks nothing else.
+            assert self._socket is not None
+            self._socket.write(encode(frame_of(Kind.REFUSED, str(error))))
             self._failed(error)
         except PeerError as error:
             self._failed(error)
@@ -540,15 +542,6 @@ class Connection(asyncio.Protocol):
             self._say_hello()
         return data
 
-    def _refuse_tls(self, data: bytes) -> None:
-        """Tell a peer that wants TLS, in the clear, that there is none here."""
-        if speaks_tls(data):
-            error = NotTrusted(
-                "it speaks TLS, and this node does not; start both with --tls or both without"
-            )
-            self._write_plain_refusal(error)
-            raise error
-
     # -------------------------------------------------------------- receiving
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.kind
@@ -636,10 +629,6 @@ class Connection(asyncio.Protocol):
 
     def _say_hello(self) -> None:
         self._write(encode(self._owner.hello(self._dialled_as or self._owner.local)))
-
-    def _write_plain_refusal(self, error: PeerError) -> None:
-        assert self._socket is not None
-        self._socket.write(encode(frame_of(Kind.REFUSED, str(error))))
 
     def _become_open(self, peer: NodeId, name: str, wall: Millis) -> None:
         assert self._state is _State.GREETING

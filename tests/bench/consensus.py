@@ -15,7 +15,8 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
-from functools import cache
+from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -26,6 +27,8 @@ from raftoral.groups.clock import SystemClock
 from raftoral.groups.host import Host
 from raftoral.ids import GroupId, Index, Millis, NodeId, Term
 from raftoral.raft.messages import ConfState, SnapshotMeta
+from raftoral.security.certificates import create_authority, issue
+from raftoral.security.tls import Tls, TlsFiles
 from raftoral.storage.rocks import RocksNodeStore
 from raftoral.transport.base import Local
 from raftoral.transport.tcp import TcpTransport
@@ -63,6 +66,12 @@ def durable_commit_median() -> dict[str, Any]:
     return _figure("durable_commit_median", ours, "ms", ours / least, f"floor {least:.3f} ms")
 
 
+def mtls_commit_median() -> dict[str, Any]:
+    """The same commit with certificates: what sealing every frame adds to the plain one."""
+    sealed, plain = consensus_over_tls().commit_ms, consensus().commit_ms
+    return _figure("mtls_commit_median", sealed, "ms", sealed / plain, f"plain {plain:.3f} ms")
+
+
 def proposals_per_s() -> dict[str, Any]:
     """Commands of 200 bytes a second on three nodes, synced, 1,000 callers on the leader."""
     ours, most = consensus().per_second, floor().per_second
@@ -71,7 +80,12 @@ def proposals_per_s() -> dict[str, Any]:
 
 def measure() -> list[dict[str, Any]]:
     """Return all figures of this module, from one run."""
-    return [floor_commit_ms(), durable_commit_median(), proposals_per_s()]
+    return [
+        floor_commit_ms(),
+        durable_commit_median(),
+        mtls_commit_median(),
+        proposals_per_s(),
+    ]
 
 
 def _figure(name: str, value: float, unit: str, ratio: float, against: str) -> dict[str, Any]:
@@ -88,6 +102,17 @@ def floor() -> Figures:
 def consensus() -> Figures:
     """Run three real nodes once."""
     return _in_three_processes(_node_process)
+
+
+@cache
+def consensus_over_tls() -> Figures:
+    """Run three real nodes that talk by mutual TLS once."""
+    with tempfile.TemporaryDirectory() as folder:
+        now = datetime.now(UTC)
+        create_authority(Path(folder), "bench", now)
+        for number in (1, 2, 3):
+            issue(Path(folder), f"n{number}", [], now)
+        return _in_three_processes(partial(_node_process, certificates=folder))
 
 
 async def _figures(commit: Callable[[bytes], Awaitable[object]]) -> Figures:
@@ -164,17 +189,24 @@ class Register:
         return Millis(0)
 
 
-def _node_process(number: int, ports: list[int], folder: str, report: Connection) -> None:
-    asyncio.run(_node(number, ports, folder, report))
+def _node_process(
+    number: int, ports: list[int], folder: str, report: Connection, certificates: str = ""
+) -> None:
+    asyncio.run(_node(number, ports, folder, report, certificates))
 
 
-async def _node(number: int, ports: list[int], folder: str, report: Connection) -> None:
+async def _node(
+    number: int, ports: list[int], folder: str, report: Connection, certificates: str
+) -> None:
     node = NodeId(number + 1)
     chance = Random().randrange
     clock = SystemClock()
     peers = {NodeId(n + 1): f"127.0.0.1:{port}" for n, port in enumerate(ports)}
     local = Local("bench", node, f"n{node}")
-    transport = TcpTransport(local, peers[node], wall=clock.wall, chance=chance)
+    files = TlsFiles.of_folder(Path(certificates) / local.name)
+    tls = Tls(files, datetime.now(UTC)) if certificates else None
+    transport = TcpTransport(local, peers[node], wall=clock.wall, chance=chance, tls=tls)
+    transport.name_of = {peer: f"n{peer}" for peer in peers}.get
     host = Host(node, RocksNodeStore(folder), transport, clock, chance)
     conf = ConfState(voters=tuple(peers))
     group = host.add_group(GROUP, Register(), bootstrap=SnapshotMeta(Index(1), Term(1), conf))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raftoral.errors import NotTrusted
-from raftoral.security.tls import Channel, NotTls, Tls, speaks_tls
+from raftoral.security.tls import Channel, NotTls, Tls, refuse_tls
 from tests.security.authorities import LONG_AGO, NOW, Authority
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def test_what_is_no_tls_is_known_by_its_first_byte(
     for channel in (certificates.two.answer(), certificates.one.dial_node("n2")):
         with pytest.raises(NotTls):
             channel.receive(first)
-    assert not speaks_tls(first)
-    assert speaks_tls(certificates.one.dial_node("n2").outgoing())
+    refuse_tls(first)
+    with pytest.raises(NotTls, match="the dialling node speaks TLS, the listening one does not"):
+        refuse_tls(certificates.one.dial_node("n2").outgoing())
 
 
 def test_damaged_records_end_the_connection(certificates: Certificates) -> None:

@@ -170,7 +170,7 @@ def test_who_cannot_join_is_told_at_once(tmp_path: Path) -> None:
         plain = NodeConfig(
             listen=f"127.0.0.1:{free_port()}", join=(site.first,), join_timeout_s=0.1
         )
-        with pytest.raises(Unavailable, match="start it with --tls"):
+        with pytest.raises(Unavailable, match="start both with --tls"):
             await Node(config=plain).start()
         assert len(await first.nodes()) == 1
 

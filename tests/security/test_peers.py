@@ -271,7 +271,7 @@ def test_a_seed_is_the_host_that_was_dialled(authority: Authority) -> None:
     [
         ("foreign", "certificate is of another CA", "which is of another CA than its own"),
         ("expired", "refuses this node's certificate as expired", "has expired; issue it a new"),
-        ("plain", "without TLS, and this node with TLS only; start it with --tls", "without TLS"),
+        ("plain", "the dialling one does not; start both", "the dialling one does not; start both"),
     ],
 )
 def test_both_ends_say_why_once_and_the_dialler_goes_on_trying(
@@ -320,10 +320,10 @@ def test_tls_against_a_node_without(authority: Authority, caplog: pytest.LogCapt
         plain, two = await wire.add(Peer(1, None)), await wire.node(2)
         introduce(two, plain)
         await until(lambda: two.reasons and plain.reasons)
-        assert "it speaks without TLS, and this node with TLS only" in two.reasons
-        assert "start both with --tls or both without" in plain.reasons
+        assert "the listening one does not; start both with --tls" in two.reasons
+        assert "the listening one does not; start both with --tls" in plain.reasons
         joiner = await wire.add(Peer(0, wire.authority.tls("n9"), "n9"))
-        with pytest.raises(NotTrusted, match="without TLS"):
+        with pytest.raises(NotTrusted, match="the listening one does not"):
             await joiner.transport.call(plain.transport.address, "join", None, 2)
         assert len(caplog.records) == 2
 
@@ -389,7 +389,7 @@ def test_a_plain_client_hears_in_the_clear_what_is_wanted(authority: Authority) 
         answer = decoder.next_frame()
         assert answer is not None
         assert answer.kind is Kind.REFUSED
-        assert "start it with --tls" in answer.body[0]
+        assert "start both with --tls" in answer.body[0]
         writer.close()
 
     on(authority, test)
