@@ -6,6 +6,10 @@ is one batch for all groups; the machine's writes and `applied` share a batch; a
 what was written is never returned; after the first failed write nothing more is written.
 Never decides what to append, apply or compact.
 
+A group has two ranges for its machine, of which one is in use. A snapshot goes into the other one
+as it comes, while the group goes on; one small batch then changes their parts, so that installing
+takes no longer for a large machine than for a small one.
+
 Recent entries stay in memory so that the core and the senders read no disk. The last index and
 term are kept apart from the log, so that a lost end is noticed when the group is opened.
 
@@ -31,11 +35,9 @@ from raftoral.raft.messages import (
     HardState,
     Snapshot,
     SnapshotMeta,
-    meta_from_wire,
-    meta_to_wire,
 )
 from raftoral.storage import records
-from raftoral.storage.snapshots import SnapshotExport, SnapshotImport, install_pairs
+from raftoral.storage.snapshots import SnapshotExport, SnapshotImport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -133,7 +135,7 @@ class NodeStore:
         """Return the store of ``group``, opened or created empty; always the same object.
 
         Opening reads the whole log once; `CorruptionError` names the entry that is damaged or
-        missing. An import that a crash interrupted is finished or undone here.
+        missing. What a crash left of an import is removed here.
         """
         store = self._groups.get(group)
         if store is None:
@@ -236,10 +238,9 @@ class GroupStore:
         self._disk = disk
         self._prefix = records.group_prefix(group)
         self._log = self._prefix + records.LOG
-        self._machine = self._prefix + records.MACHINE
-        self._staging = self._prefix + records.STAGED
+        self._machine = _MachineRange(disk)
         self._importing: SnapshotImport | None = None
-        self._staged = Overlay(_MachineRange(disk, self._machine))
+        self._staged = Overlay(self._machine)
         self.machine = Overlay(self._staged)
         self._pending: dict[bytes, list[Any]] = {}
         self._load()
@@ -251,9 +252,10 @@ class GroupStore:
 
     # -------------------------------------------------------------- opening
     def _load(self) -> None:
-        """Read everything from the disk; finish or undo an import first."""
+        """Read everything from the disk; remove what is left of an import first."""
         self._unstaged_conf: ConfState | None = None
-        self._recover_import()
+        self._use_range((self._read(records.RANGE) or [0])[0])
+        self._clear_spare()
         base = self._read(records.BASE)
         if base is None:
             self._create()
@@ -266,6 +268,19 @@ class GroupStore:
         self.applied = self._base if applied is None else Index(applied[0])
         self._read_log()
         self._check_log()
+
+    def _use_range(self, which: int) -> None:
+        """Let the machine live in one of the two ranges; the other one is for imports."""
+        self._range = which
+        self._machine.prefix = self._prefix + records.MACHINES[which]
+        self._spare = self._prefix + records.MACHINES[1 - which]
+
+    def _clear_spare(self) -> None:
+        behind = records.letter_end(self._spare)
+        if next(self._disk.scan(self._spare, behind), None) is not None:
+            batch = self._disk.batch()
+            batch.delete_range(self._spare, behind)
+            self._node.write(batch, sync=False)
 
     def _create(self) -> None:
         """Begin a group; its absence is only believed if nothing else of it is there either."""
@@ -519,7 +534,7 @@ class GroupStore:
         """
         assert not self.machine.writes, "staged first: a snapshot is never taken inside apply"
         self._node.flush(sync=False)
-        return SnapshotExport(self._disk.view(), self._machine, self._meta())
+        return SnapshotExport(self._disk.view(), self._machine.prefix, self._meta())
 
     def importer(self, meta: SnapshotMeta) -> SnapshotImport:
         """Begin to take in a snapshot; one that was under way is dropped."""
@@ -527,12 +542,12 @@ class GroupStore:
             self._importing.abort()
         self._node.flush(sync=False)
         self._importing = SnapshotImport(
-            meta, self._disk, self._node.write, self._staging, self._install
+            meta, self._disk, self._node.write, self._spare, self._install
         )
         return self._importing
 
-    def _install(self, meta: SnapshotMeta, chunks: int) -> bool:
-        """Replace the group by the staged snapshot unless it is not needed."""
+    def _install(self, meta: SnapshotMeta) -> bool:
+        """Replace the group by what was imported unless it is not needed."""
         self._importing = None
         if meta.index <= self.applied:
             return False
@@ -540,31 +555,19 @@ class GroupStore:
         if self._base <= meta.index <= self._last and self.term(meta.index) == meta.term:
             return False
         assert not self.machine.writes, "an import never comes inside apply"
-        self._set(records.IMPORT, [meta_to_wire(meta), chunks])
-        self._node.flush(sync=True)
-        self._load()
-        return True
-
-    def _recover_import(self) -> None:
-        """Finish the import that is marked; without a mark remove what was staged."""
-        mark = self._read(records.IMPORT)
-        staged_end = records.letter_end(self._staging)
-        if mark is None:
-            if next(self._disk.scan(self._staging, staged_end), None) is not None:
-                batch = self._disk.batch()
-                batch.delete_range(self._staging, staged_end)
-                self._node.write(batch, sync=False)
-            return
-        meta = meta_from_wire(mark[0])
-        batch = install_pairs(self._disk, self._node.write, self._machine, self._staging, mark[1])
-        batch.delete_range(self._log, records.letter_end(self._log))
-        batch.delete(self._prefix + records.IMPORT)
-        batch.delete_range(self._staging, staged_end)
-        self._hard = self._read_hard()
+        self._node.flush(sync=False)
+        batch = self._disk.batch()
+        for gone in (self._machine.prefix, self._log):
+            batch.delete_range(gone, records.letter_end(gone))
+        self._unstaged_conf = None
         self._begin(meta)
         self._set(records.TAIL, [meta.index, meta.term])
+        self._set(records.RANGE, [1 - self._range])
         self._collect_records(batch)
+        # The chunks were written before, without a sync: this one covers them too.
         self._node.write(batch, sync=True)
+        self._use_range(1 - self._range)
+        return True
 
     # -------------------------------------------------------------- the buffer
     def collect(self, batch: Batch) -> None:
@@ -589,11 +592,12 @@ class GroupStore:
         self._stored = self._last
         self._unwritten = Index(self._last + 1)
         self._collect_records(batch)
+        machine = self._machine.prefix
         for name, value in self._staged.writes.items():
             if value is None:
-                batch.delete(self._machine + name)
+                batch.delete(machine + name)
             else:
-                put(self._machine + name, value)
+                put(machine + name, value)
         self._staged.clear()
         self._trim()
 
@@ -616,24 +620,25 @@ class GroupStore:
 class _MachineRange:
     """The stored part of a machine's range, keys without the prefix."""
 
-    def __init__(self, disk: Disk, prefix: bytes) -> None:
+    prefix: bytes
+
+    def __init__(self, disk: Disk) -> None:
         self._disk = disk
-        self._prefix = prefix
 
     def get(self, key: bytes) -> bytes | None:
-        return self._disk.get(self._prefix + key)
+        return self._disk.get(self.prefix + key)
 
     def scan(
         self, prefix: bytes, start: bytes = b"", *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        low = self._prefix + prefix
+        low = self.prefix + prefix
         high = prefix_end(low)
         assert high is not None, "a machine's range never ends in 0xff"
         if start and not reverse:
-            low = max(low, self._prefix + start)
+            low = max(low, self.prefix + start)
         elif start:
-            high = min(high, self._prefix + start + b"\0")
-        cut = len(self._prefix)
+            high = min(high, self.prefix + start + b"\0")
+        cut = len(self.prefix)
         for key, value in self._disk.scan(low, high, reverse=reverse):
             yield key[cut:], value
 

@@ -6,8 +6,8 @@ every checksum covers the key, so a record that stands in a wrong place is as ba
     4 bytes group id, 1 letter, then
     A  applied: [index]                     B  base: [index, term], the entry before the log
     C  configuration of `applied`           H  hard state: [term, vote, commit]
-    I  an import that must be finished      L  + 8 bytes index: one entry
-    M  + key: the machine's range           S  + 4 bytes number: a chunk of an import
+    L  + 8 bytes index: one entry           R  [0 or 1]: which range is the machine's
+    M  + key: range 0                       N  + key: range 1
     T  tail: [index, term] of the last entry, apart from it
     group id 2**32 - 1 is the node's own: I identity
 
@@ -32,10 +32,9 @@ APPLIED: Final = b"A"
 BASE: Final = b"B"
 CONF: Final = b"C"
 HARD: Final = b"H"
-IMPORT: Final = b"I"
 LOG: Final = b"L"
-MACHINE: Final = b"M"
-STAGED: Final = b"S"
+MACHINES: Final = (b"M", b"N")
+RANGE: Final = b"R"
 TAIL: Final = b"T"
 
 GROUP_MAX: Final = 2**32 - 2
@@ -47,7 +46,7 @@ _NAMES: Final = {
     BASE: "the base of the log",
     CONF: "the configuration",
     HARD: "the hard state",
-    IMPORT: "the import mark",
+    RANGE: "the record of which range is its machine's",
     TAIL: "the tail of the log",
 }
 _ENTRY: Final = Struct(">IQB")
@@ -142,6 +141,4 @@ def describe(key: bytes) -> str:
     group, letter = int.from_bytes(key[:4], "big"), key[4:5]
     if letter == LOG:
         return f"group {group}, log entry {int.from_bytes(key[5:], 'big')}"
-    if letter == STAGED:
-        return f"group {group}, chunk {int.from_bytes(key[5:], 'big')} of a snapshot"
     return f"group {group}, {_NAMES.get(letter, 'a key of its machine')}"

@@ -1,9 +1,8 @@
 """A group's machine range as a stream of chunks, out of one store and into another.
 
-Owns the stream and the staging of an import. The rules it keeps: an export is one consistent view,
-whatever is written meanwhile; an import touches the group only after the whole stream was read back
-from the disk, matched its digest and parsed; from its mark on, an import is always finished, by the
-next open if need be.
+Owns the stream and the way in. The rules it keeps: an export is one consistent view, whatever is
+written meanwhile; an import writes beside the group, chunk by chunk as they come, and the group
+changes only after the whole stream parsed and matched its digest, in one batch.
 
 The stream is one format byte, then per pair key length (4), value length (4), key, value, in key
 order. It is cut into chunks without regard to pairs, so equal machines give equal chunks.
@@ -18,7 +17,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, Protocol
 
 from raftoral.errors import LimitExceeded, PeerError, UsageError
-from raftoral.storage.records import letter_end, seal_bytes, unseal_bytes
+from raftoral.storage.records import letter_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from raftoral.storage.disk import Batch, Disk, View
 
 CHUNK_BYTES_MAX: Final = 256 * 1024
-BATCH_BYTES: Final = 1024 * 1024
-"""About how much of an import is written at a time."""
+PAIR_BYTES_MAX: Final = 64 * 1024 * 1024
+"""The largest pair that is taken; it bounds what an import holds in memory."""
 
 _FORMAT: Final = 1
 _LENGTHS: Final = Struct(">II")
@@ -79,14 +78,17 @@ class SnapshotImport:
         meta: SnapshotMeta,
         disk: Disk,
         write: Writer,
-        staged: bytes,
-        install: Callable[[SnapshotMeta, int], bool],
+        spare: bytes,
+        install: Callable[[SnapshotMeta], bool],
     ) -> None:
+        """The pairs go to ``spare``; ``install`` makes that the group's, if it needs it."""
         self.meta = meta
         self._disk = disk
         self._write = write
-        self._staged = staged
+        self._spare = spare
         self._install = install
+        self._pairs = Pairs()
+        self._hash = sha256()
         self._count = 0
         self._open = True
         self._clear()
@@ -97,63 +99,53 @@ class SnapshotImport:
         return self._count
 
     def add(self, chunk: bytes) -> None:
-        """Stage the next chunk.
+        """Store the pairs that the next chunk completes.
 
-        Raises `LimitExceeded` above 256 KiB, `UsageError` after the end, `StorageFailed`.
+        Raises `LimitExceeded` above 256 KiB, `PeerError` for what is no part of such a stream,
+        `UsageError` after the end, `StorageFailed`.
         """
         self._check_open()
         if len(chunk) > CHUNK_BYTES_MAX:
             raise LimitExceeded(
                 f"a chunk of {len(chunk):,} bytes; at most {CHUNK_BYTES_MAX:,} are taken"
             )
-        key = self._staged + self._count.to_bytes(4, "big")
         batch = self._disk.batch()
-        batch.put(key, seal_bytes(key, chunk))
+        put, spare = batch.put, self._spare
+        for key, value in self._pairs.take(chunk):
+            put(spare + key, value)
         self._write(batch, sync=False)
+        self._hash.update(chunk)
         self._count += 1
 
     def finish(self, digest: bytes) -> bool:
         """Replace machine, log and configuration of the group by the snapshot, synced.
 
-        ``digest`` is the sender's sha256 over all chunks. False, with nothing changed, if the
-        group does not need the snapshot: its log holds the entry ``meta`` names, or has applied
-        more. Raises `PeerError`, with nothing changed, if the stream is not what was sent.
+        It takes one small write, whatever the size of the machine. ``digest`` is the sender's
+        sha256 over all chunks. False, with nothing changed, if the group does not need the
+        snapshot: its log holds the entry ``meta`` names, or has applied more. Raises `PeerError`,
+        with nothing changed, if the stream is not what was sent.
         """
         self._check_open()
-        self._open = False
         try:
-            self._verify(digest)
+            self._check_stream(digest)
         except PeerError:
-            self._clear()
+            self.abort()
             raise
-        if self._install(self.meta, self._count):
+        self._open = False
+        if self._install(self.meta):
             return True
         self._clear()
         return False
 
     def abort(self) -> None:
-        """Drop what was staged; after the end this does nothing."""
+        """Drop what came so far; after the end this does nothing."""
         if self._open:
             self._open = False
             self._clear()
 
-    def _verify(self, digest: bytes) -> None:
-        running = sha256()
-        chunks = 0
-
-        def hashed() -> Iterator[bytes]:
-            nonlocal chunks
-            for chunk in staged_chunks(self._disk, self._staged):
-                running.update(chunk)
-                chunks += 1
-                yield chunk
-
-        previous: bytes | None = None
-        for key, _ in pairs_of(hashed()):
-            if previous is not None and key <= previous:
-                raise PeerError("a snapshot's keys are not in order")
-            previous = key
-        if chunks != self._count or running.digest() != digest:
+    def _check_stream(self, digest: bytes) -> None:
+        self._pairs.check_end()
+        if self._hash.digest() != digest:
             raise PeerError("a snapshot arrived with another digest than it was sent with")
 
     def _check_open(self) -> None:
@@ -162,14 +154,8 @@ class SnapshotImport:
 
     def _clear(self) -> None:
         batch = self._disk.batch()
-        batch.delete_range(self._staged, letter_end(self._staged))
+        batch.delete_range(self._spare, letter_end(self._spare))
         self._write(batch, sync=False)
-
-
-def staged_chunks(view: View, staged: bytes) -> Iterator[bytes]:
-    """Yield the chunks that an import has staged, in order, each checked."""
-    for key, data in view.scan(staged, letter_end(staged)):
-        yield unseal_bytes(key, data, None)
 
 
 def chunked(pairs: Iterable[tuple[bytes, bytes]], skip: int) -> Iterator[bytes]:
@@ -186,46 +172,42 @@ def chunked(pairs: Iterable[tuple[bytes, bytes]], skip: int) -> Iterator[bytes]:
         yield bytes(buffer)
 
 
-def pairs_of(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the pairs of a stream; `PeerError` if it is none or ends early."""
-    buffer = bytearray()
-    started = False
-    for chunk in chunks:
+class Pairs:
+    """Cuts a stream of chunks into pairs; keeps at most one unfinished pair."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._started = False
+        self._previous: bytes | None = None
+
+    def take(self, chunk: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the pairs that ``chunk`` completes; `PeerError` if this is no such stream."""
+        buffer = self._buffer
         buffer += chunk
-        if not started and buffer:
+        at = 0
+        if not self._started and buffer:
             if buffer[0] != _FORMAT:
                 raise PeerError(f"a snapshot of format {buffer[0]}; this version reads {_FORMAT}")
-            del buffer[0]
-            started = True
-        at = 0
+            self._started = True
+            at = 1
         while len(buffer) - at >= _LENGTHS.size:
             key_length, value_length = _LENGTHS.unpack_from(buffer, at)
+            if key_length + value_length > PAIR_BYTES_MAX:
+                raise PeerError(f"a snapshot with a pair of {key_length + value_length:,} bytes")
             key_at = at + _LENGTHS.size
-            end = key_at + key_length + value_length
+            value_at = key_at + key_length
+            end = value_at + value_length
             if end > len(buffer):
                 break
-            yield (
-                bytes(buffer[key_at : key_at + key_length]),
-                bytes(buffer[end - value_length : end]),
-            )
+            key = bytes(buffer[key_at:value_at])
+            if self._previous is not None and key <= self._previous:
+                raise PeerError("a snapshot's keys are not in order")
+            self._previous = key
+            yield key, bytes(buffer[value_at:end])
             at = end
         del buffer[:at]
-    if buffer or not started:
-        raise PeerError("a snapshot ends in the middle")
 
-
-def install_pairs(disk: Disk, write: Writer, machine: bytes, staged: bytes, chunks: int) -> Batch:
-    """Replace the ``machine`` range by the staged pairs; the last batch is returned unwritten.
-
-    Doing it again gives the same. Raises `CorruptionError` unless all ``chunks`` are there.
-    """
-    batch = disk.batch()
-    batch.delete_range(machine, letter_end(machine))
-    size = 0
-    for key, value in pairs_of(staged_chunks(disk, staged)):
-        batch.put(machine + key, value)
-        size += len(key) + len(value)
-        if size >= BATCH_BYTES:
-            write(batch, sync=False)
-            batch, size = disk.batch(), 0
-    return batch
+    def check_end(self) -> None:
+        """Raise `PeerError` unless the stream may end here."""
+        if self._buffer or not self._started:
+            raise PeerError("a snapshot ends in the middle")

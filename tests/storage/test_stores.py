@@ -14,16 +14,16 @@ from raftoral.raft.log import CompactedError, MissingError
 from raftoral.raft.messages import ConfState, Entry, EntryKind, HardState, SnapshotMeta
 from raftoral.storage import base
 from raftoral.storage.base import FORMAT, GroupStore, Identity, NodeStore
-from raftoral.storage.memory import MemoryDisk, MemoryNodeStore
+from raftoral.storage.memory import MemoryBatch, MemoryDisk, MemoryNodeStore
 from raftoral.storage.records import IDENTITY_KEY, seal
 from raftoral.storage.rocks import RocksDisk, RocksNodeStore
-from raftoral.storage.snapshots import CHUNK_BYTES_MAX
+from raftoral.storage.snapshots import CHUNK_BYTES_MAX, SnapshotImport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from raftoral.storage.disk import Disk
+    from raftoral.storage.disk import Batch, Disk
 
 G = GroupId(7)
 CONF = ConfState(voters=(NodeId(1), NodeId(2), NodeId(3)))
@@ -417,6 +417,13 @@ def copied(source: GroupStore, target: GroupStore) -> bool:
     return incoming.finish(export.digest)
 
 
+def taken(incoming: SnapshotImport, chunks: list[bytes], digest: bytes) -> bool:
+    """Let a whole stream in; True if the group took it."""
+    for chunk in chunks:
+        incoming.add(chunk)
+    return incoming.finish(digest)
+
+
 PAIRS = {
     b"": b"the empty key",
     b"\xff" * 4: b"",
@@ -505,10 +512,9 @@ def test_a_stream_that_is_not_what_was_sent_changes_nothing(bench: Bench, damage
     target.stage()
     store.flush(sync=True)
     incoming = target.importer(export.meta)
-    for chunk in chunks:
-        incoming.add(chunk)
     with pytest.raises(PeerError):
-        incoming.finish(digest)
+        taken(incoming, chunks, digest)
+    incoming.abort()
     for group in bench.twice(target):
         assert list(group.machine.scan(b"")) == [(b"old", b"kept")]
         assert everything(group) == entries(1, 4)
@@ -547,17 +553,94 @@ def test_an_import_is_over_once(bench: Bench) -> None:
     assert group.last_index() == 0
 
 
-def test_what_an_unfinished_import_staged_goes_at_the_next_opening(bench: Bench) -> None:
-    """Chunks of an import that never finished are removed, and the group is untouched."""
+def test_nothing_of_an_unfinished_import_stays(bench: Bench) -> None:
+    """What came of a snapshot goes with an abort, a crash, a refusal and the whole group."""
+    export = filled(MemoryNodeStore(), PAIRS).export()
+    chunks = list(export)
     store = bench.open()
-    incoming = store.group(G).importer(SnapshotMeta(Index(5), Term(1), CONF))
-    incoming.add(b"x" * 1000)
+    for end in ("crash", "abort", "digest", "drop"):
+        incoming = store.group(G).importer(export.meta)
+        for chunk in chunks:
+            incoming.add(chunk)
+        match end:
+            case "crash":
+                store = bench.open()
+            case "abort":
+                incoming.abort()
+            case "digest":
+                with pytest.raises(PeerError):
+                    incoming.finish(bytes(32))
+            case _:
+                store.drop(G)
+                with pytest.raises(UsageError):
+                    incoming.add(b"")
+        if end != "drop":
+            assert store.group(G).last_index() == 0
+            assert not list(store.group(G).machine.scan(b""))
+        store.flush(sync=True)
+        disk = bench.disk()
+        letters = [key[4:5] for key, _ in disk.scan(b"", b"\xff" * 5)]
+        assert letters == ([] if end == "drop" else [b"B"])
+        disk.close()
+        store = bench.open()
+
+
+def test_the_two_ranges_take_turns(bench: Bench) -> None:
+    """Each snapshot replaces the one before, the group goes on meanwhile, and one range is left."""
     store = bench.open()
-    assert store.group(G).last_index() == 0
-    store.flush(sync=True)
+    target = store.group(G)
+    for round_number in range(1, 4):
+        source = MemoryNodeStore().group(G)
+        index = Index(100 * round_number)
+        source.bootstrap(SnapshotMeta(index, Term(2), CONF))
+        source.machine.put(b"key", b"%d" % round_number)
+        source.stage()
+        export = source.export()
+        incoming = target.importer(export.meta)
+        for chunk in export:
+            incoming.add(chunk)
+        target.append([Entry(Term(1), Index(target.applied + 1), EntryKind.NORMAL, b"")])
+        target.machine.put(b"old", b"goes")
+        target.set_applied(Index(target.applied + 1))
+        target.stage()
+        store.flush(sync=False)
+        assert target.machine.get(b"key") != b"%d" % round_number
+        assert incoming.finish(export.digest)
+        target.machine.put(b"own", b"stays")
+        target.stage()
+        store.flush(sync=True)
+        for group in bench.twice(target):
+            state = dict(group.machine.scan(b""))
+            assert state == {b"key": b"%d" % round_number, b"own": b"stays"}
+            assert group.applied == index
+        store = bench.open()
+        target = store.group(G)
+        store.flush(sync=True)
     disk = bench.disk()
-    assert [key[4:5] for key, _ in disk.scan(b"", b"\xff" * 5)] == [b"B"]
+    assert len({key[4:5] for key, _ in disk.scan(b"", b"\xff" * 5)} & {b"M", b"N"}) == 1
     disk.close()
+
+
+def test_installing_takes_one_write_whatever_the_size() -> None:
+    """The end of an import writes little: the loop stands still for no copy of the machine."""
+    export = filled(MemoryNodeStore(), PAIRS).export()
+    disk = MemoryDisk()
+    store = MemoryNodeStore(disk)
+    incoming = store.group(G).importer(export.meta)
+    for chunk in export:
+        incoming.add(chunk)
+    sizes: list[int] = []
+    write = disk.write
+
+    def counted(batch: Batch, *, sync: bool) -> None:
+        assert isinstance(batch, MemoryBatch)
+        sizes.append(sum(len(key) + len(value) for _, key, value in batch.steps))
+        write(batch, sync=sync)
+
+    disk.write = counted  # type: ignore[method-assign]  # counts and passes on
+    assert incoming.finish(export.digest)
+    assert len(sizes) == 1
+    assert sizes[0] < 500
 
 
 # ------------------------------------------------------------------ damage
@@ -588,14 +671,15 @@ def test_a_log_that_is_not_what_was_written_is_refused(bench: Bench, what: str) 
         store.group(G)
 
 
-@pytest.mark.parametrize("letter", [b"A", b"B", b"C", b"H", b"T"])
+@pytest.mark.parametrize("letter", [b"A", b"B", b"C", b"H", b"R", b"T"])
 def test_a_damaged_state_is_refused(bench: Bench, letter: bytes) -> None:
     """A flipped bit in any small record of a group is found when the group is opened."""
     store = bench.open()
     group = store.group(G)
-    group.append(entries(1, 9))
-    group.set_hard_state(HardState(Term(1), NodeId(1), Index(3)))
-    group.set_applied(Index(2), CONF)
+    assert copied(filled(MemoryNodeStore(), PAIRS), group)
+    group.append(entries(11, 19))
+    group.set_hard_state(HardState(Term(2), NodeId(1), Index(13)))
+    group.set_applied(Index(12), CONF)
     group.stage()
     store.flush(sync=True)
     disk = bench.disk()
