@@ -110,11 +110,14 @@ class Folder:
             return os.open(path, os.O_RDWR)
         if Path(self.database).exists():
             raise corruption(self.path, "the file `synced` is missing beside the database")
-        mark = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # Under another name until it is whole: a crash half-way must not look like damage.
+        draft = path.with_suffix(".new")
+        mark = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         data = bytes(8)
         for place in _PLACES:
             os.pwrite(mark, data + crc32(data).to_bytes(4, "big"), place)
         os.fsync(mark)
+        draft.rename(path)
         for folder in (self.path, Path(self.path).parent):
             _sync_folder(folder)
         return mark

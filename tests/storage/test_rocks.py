@@ -221,6 +221,15 @@ def test_a_missing_or_damaged_mark_is_refused(tmp_path: Path) -> None:
         RocksNodeStore(path)
 
 
+def test_a_mark_that_was_half_made_is_made_again(tmp_path: Path) -> None:
+    """A crash in the very first opening leaves nothing behind that looks like damage."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "synced.new").write_bytes(bytes(5))
+    RocksNodeStore(tmp_path / "data").close()
+    assert {file.name for file in (tmp_path / "data").iterdir()} == {"db", "lock", "synced"}
+    assert state(tmp_path / "data") == 0
+
+
 def test_the_mark_itself_is_synced_once_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
