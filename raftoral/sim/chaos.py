@@ -261,7 +261,7 @@ class Operator:
 
     def _propose(self, gid: GroupId, change: ConfChange) -> None:
         cluster = self.cluster
-        if self._busy.get(gid, 0.0) > cluster.events.now:
+        if self._busy.get(gid, 0.0) > cluster.events.now and cluster.random.random() < 0.7:
             return
         nodes = [node for node in cluster.nodes.values() if node.runs and node.host is not None]
         if not nodes:

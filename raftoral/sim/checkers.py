@@ -48,6 +48,8 @@ ONE_VOTE: Final = "a node votes for one candidate a term, crashes or not"
 ELECTED: Final = "a leader has the votes of a quorum"
 STICKY: Final = "who hears a living leader helps nobody to unseat it"
 OWN_TERM: Final = "a leader counts only entries of its own term"
+ONE_CHANGE: Final = "one membership change is under way at a time"
+READ_INDEX: Final = "a read is served at all that was committed when it was asked"
 TRUE_ACKNOWLEDGEMENTS: Final = "what a follower acknowledges is in the leader's log"
 NEVER_BACK: Final = "term and vote never go back across a crash"
 SYNCED_SURVIVES: Final = "what was synced is there after a crash"
@@ -79,12 +81,15 @@ class _Chosen:
 class _Seen:
     """One member in one life of its process."""
 
-    __slots__ = ("applied", "commit", "conf_indexes", "led", "role")
+    __slots__ = ("applied", "asked", "commit", "conf_indexes", "last_change", "led", "role")
 
     def __init__(self, applied: Index) -> None:
         self.applied = applied
         self.commit = Index(0)
+        self.asked: dict[bytes, Index] = {}
+        """What was committed anywhere when each read was asked."""
         self.conf_indexes: list[Index] = []
+        self.last_change = Index(0)
         self.led = Term(0)
         self.role = ""
 
@@ -147,7 +152,7 @@ class Checkers:
             chosen.confs[group.store.applied] = conf
             chosen.committed[group.store.applied] = group.store.term(group.store.applied)
         self._on_open(node, group, hard)
-        ready, apply_conf_change = raw.ready, raw.apply_conf_change
+        ready, apply_conf_change, read_index = raw.ready, raw.apply_conf_change, raw.read_index
 
         def watched_ready() -> Ready:
             taken = ready()
@@ -159,6 +164,11 @@ class Checkers:
             self._on_conf(node, gid, seen.conf_indexes.pop(0), conf)
             return conf
 
+        def watched_read(context: bytes) -> None:
+            read_index(context)
+            seen.asked[context] = chosen.last
+
+        raw.read_index = watched_read  # type: ignore[method-assign]  # looks and passes on
         raw.step = self._watched_step(node, group)  # type: ignore[method-assign, assignment]
         raw.ready = watched_ready  # type: ignore[method-assign]  # looks and passes on
         raw.apply_conf_change = watched_change  # type: ignore[method-assign]  # the same
@@ -247,6 +257,14 @@ class Checkers:
             self._on_role(node, group, seen, chosen)
         if ready.entries:
             self._on_entries(node, group, chosen, ready.entries)
+            self._on_changes(node, group, seen, ready.entries)
+        for index, context in ready.read_states:
+            known = seen.asked.pop(context, Index(0))
+            if index < known:
+                self.fail(
+                    READ_INDEX,
+                    f"group {group.gid}, node {node} reads at {index}, {known} was committed",
+                )
         if raw.commit > seen.commit:
             self._on_commit(node, group, seen, chosen)
             if led_before and chosen.committed[raw.commit] != raw.term:
@@ -330,6 +348,24 @@ class Checkers:
                     f"{known} elsewhere (term before, checksum)",
                 )
             before = term
+
+    def _on_changes(
+        self, node: NodeId, group: Group, seen: _Seen, entries: tuple[Entry, ...]
+    ) -> None:
+        """See to it that a leader makes no change before the last one is applied."""
+        raw = group.raw
+        if entries[0].index <= seen.last_change:
+            seen.last_change = Index(0)
+        for term, index, kind, _ in entries:
+            if kind is not EntryKind.CONF:
+                continue
+            if raw.is_leader and term == raw.term and seen.last_change > seen.applied:
+                self.fail(
+                    ONE_CHANGE,
+                    f"group {group.gid}, node {node} appends a change at {index}, the one at "
+                    f"{seen.last_change} is not applied",
+                )
+            seen.last_change = index
 
     def _on_commit(self, node: NodeId, group: Group, seen: _Seen, chosen: _Chosen) -> None:
         raw, gid = group.raw, group.gid

@@ -105,6 +105,13 @@ class Client:
             for node in cluster.nodes.values()
             if node.host is not None and (self._command or node.member(gid) is not None)
         ]
+        if self._command and cluster.random.random() < 0.3:
+            # Callers often sit where the leader is, also where one is cut off and does not know.
+            leaders = [
+                node for node in nodes if (group := node.member(gid)) and group.raw.is_leader
+            ]
+            if leaders:
+                return cluster.random.choice(leaders)
         if not cluster.clients_go_on or cluster.random.random() < 0.8:
             conf = cluster.checkers.newest_membership(gid)
             members = conf.members() if conf is not None else frozenset()

@@ -265,14 +265,24 @@ def _append_without_comparing(_right: object) -> object:
     return matches
 
 
-def _stale_acknowledgement(right: Callable[[Core, Message], None]) -> object:
+def _acknowledge_what_was_refused(right: Callable[[Core, Message], None]) -> object:
     def on_append(core: Core, message: Message) -> None:
         right(core, message)
         last = core.messages_after_sync[-1]
-        if last.type is MessageType.APPEND_RESPONSE and not last.reject:
-            core.messages_after_sync[-1] = last._replace(index=core.log.last)
+        if last.type is MessageType.APPEND_RESPONSE and last.reject:
+            index = min(message.index, core.log.last)
+            core.messages_after_sync[-1] = last._replace(reject=False, index=index)
 
     return on_append
+
+
+def _count_old_acknowledgements(right: Callable[[Core, Message], None]) -> object:
+    def step(self: Core, message: Message) -> None:
+        if message.type is MessageType.APPEND_RESPONSE and 0 < message.term < self.term:
+            message = message._replace(term=self.term)
+        right(self, message)
+
+    return step
 
 
 def _snapshot_leaves_the_membership(_right: object) -> object:
@@ -378,7 +388,8 @@ MUTANTS: Final = (
     ),
     Mutant("truncate a matching suffix", log.RaftLog, "_new_part", _truncate_a_matching_suffix),
     Mutant("append without comparing terms", log.RaftLog, "matches", _append_without_comparing),
-    Mutant("acknowledge entries of another leader", following, "on_append", _stale_acknowledgement),
+    Mutant("acknowledge what was refused", following, "on_append", _acknowledge_what_was_refused),
+    Mutant("count acknowledgements of an old term", Core, "step", _count_old_acknowledgements),
     Mutant(
         "a snapshot leaves the membership",
         core_module.Core,
