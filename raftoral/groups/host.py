@@ -114,10 +114,11 @@ class Host:
         self._away: dict[GroupId, list[Proposal]] = {}
         self._hints: dict[GroupId, NodeId] = {}
         self._snapshots = Snapshots(
-            transport.send,
+            transport,
             self.router.message,
             clock.monotonic,
             config.snapshot_stall_ms / 1_000,
+            first_transfer=int.from_bytes(self._nonce[:6], "big"),
         )
         self._reigning: set[GroupId] = set()
         self._scheduled = False
@@ -236,15 +237,15 @@ class Host:
     def _peer_up(self, node: NodeId, wall: Millis) -> None:
         self.peer_clocks.heard(node)
         self.peer_clocks.told(node, wall)
+        self._snapshots.peer_back(node)
         self.schedule()
 
     def _peer_down(self, node: NodeId) -> None:
-        """Nothing that was sent to it is waited for any longer."""
+        """Nothing that was sent to it is waited for any longer; snapshots may go on later."""
         if self._stopped is not None:
             return
         self.peer_clocks.lost(node)
         self._forwarded.peer_lost(node)
-        self._snapshots.peer_lost(node)
         for group in self.groups.values():
             group.raw.report_unreachable(node)
         self.schedule()

@@ -1,13 +1,17 @@
 """Snapshots between nodes: the machine's state in chunks, beside the messages of the core.
 
-Owns transfers under way, in both directions. The rules it keeps: only a few chunks are under way,
-the next ones leave as they are acknowledged, so that heartbeats never wait behind a snapshot and
-memory stays small; the receiver replaces its state only after the digest was right, and lets its
-core know in the same breath; whoever gives up tells the core, which tries again.
+Owns transfers under way, in both directions, and which entries their receivers will need. The rules
+it keeps: chunks travel on a connection of their own, only a few at a time, and the next ones leave
+as they are acknowledged, so that nothing else waits for them and memory stays small; a lost chunk
+or connection costs what was not acknowledged, not the transfer, as long as both ends live; what
+makes no progress for a while is given up, with all that was kept for its sake, and the core, which
+is told, begins again; the receiver replaces its state only after the digest was right, and lets its
+core know in the same breath.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
@@ -21,13 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from raftoral.groups.group import Group
-    from raftoral.ids import GroupId, Index, NodeId
+    from raftoral.ids import GroupId, Index, NodeId, Term
     from raftoral.storage.snapshots import SnapshotExport, SnapshotImport
+    from raftoral.transport.base import Transport
 
-WINDOW_CHUNKS: Final = 2
-"""Unacknowledged parts under way; with chunks of 256 KiB a link of 10 MB/s lags 50 ms."""
+WINDOW_PARTS: Final = 4
+"""Unacknowledged parts under way, of at most 256 KiB each."""
 OUTGOING_MAX: Final = 2
 INCOMING_MAX: Final = 4
+_REPEATS: Final = 4
+"""How often parts that nobody acknowledges are sent before the transfer is given up."""
 
 
 class _Part(IntEnum):
@@ -44,18 +51,28 @@ class _Verdict(IntEnum):
     GO_ON = 0
     DONE = 1
     FAILED = 2
+    GAP = 3  # parts before this one are missing
 
 
 @dataclass(slots=True)
 class _Outgoing:
     group: Group
     to: NodeId
+    term: Term
     export: SnapshotExport
     parts: Iterator[tuple[_Part, bytes]]
     moved_at: float
-    sent: int = 0
+    sent_at: float
+    connection: object = None
     acknowledged: int = 0
-    unsent: tuple[_Part, bytes] | None = None
+    sent: int = 0
+    """Numbers of the first part that is not acknowledged, and not sent on this connection."""
+    kept: deque[tuple[_Part, bytes]] = field(default_factory=deque)
+    """The parts from ``acknowledged`` on that were read from the disk."""
+
+    @property
+    def is_current(self) -> bool:
+        return self.group.raw.is_leader and self.group.raw.term == self.term
 
 
 @dataclass(slots=True)
@@ -65,7 +82,18 @@ class _Incoming:
     message: Message
     importer: SnapshotImport
     moved_at: float
-    taken: int = field(default=1)
+    taken: int = 1
+
+
+@dataclass(slots=True)
+class _CatchingUp:
+    """Who has its snapshot, and needs the entries from there on to ``goal``."""
+
+    group: Group
+    to: NodeId
+    match: Index
+    goal: Index
+    moved_at: float
 
 
 class Snapshots:
@@ -73,92 +101,138 @@ class Snapshots:
 
     def __init__(
         self,
-        send: Callable[[NodeId, Frame], bool],
+        transport: Transport,
         read: Callable[[NodeId, bytes], Message],
         monotonic: Callable[[], float],
         stall_seconds: float,
+        first_transfer: int,
     ) -> None:
-        """``read`` checks and returns the message that a node packed for this one."""
-        self._send = send
+        """``read`` checks and returns the message that a node packed for this one.
+
+        Transfers are numbered from ``first_transfer`` on, which no other process of this node used.
+        """
+        self._transport = transport
         self._read = read
         self._monotonic = monotonic
         self._stall_seconds = stall_seconds
         self._outgoing: dict[int, _Outgoing] = {}
+        self._catching_up: list[_CatchingUp] = []
         self._incoming: dict[GroupId, _Incoming] = {}
-        self._last_transfer = 0
+        self._next_transfer = first_transfer
 
     # -------------------------------------------------------------- sending
     def begin(self, group: Group, message: Message) -> None:
-        """Stream the group's state to whom the core's SNAPSHOT message is for."""
-        self._drop_outgoing(lambda each: each.group is group and each.to == message.to)
+        """Stream the group's state to whom the core's SNAPSHOT message is for.
+
+        A transfer that is under way to it goes on instead.
+        """
+        for transfer, outgoing in list(self._outgoing.items()):
+            if outgoing.group is group and outgoing.to == message.to:
+                if outgoing.is_current:
+                    return
+                self._end(transfer)
         if len(self._outgoing) >= OUTGOING_MAX:
             group.raw.report_snapshot(message.to, ok=False)
             return
         export = group.store.export()
         # The state is newer than what the core offered; the message tells what really comes.
         message = message._replace(snapshot=Snapshot(export.meta))
-        self._last_transfer += 1
-        self._outgoing[self._last_transfer] = _Outgoing(
-            group, message.to, export, _parts(message, export), self._monotonic()
+        now = self._monotonic()
+        transfer = self._next_transfer
+        self._next_transfer += 1
+        self._outgoing[transfer] = _Outgoing(
+            group, message.to, group.raw.term, export, _parts(message, export), now, now
         )
-        self._pump(self._last_transfer)
+        self._set_bulk()
+        self._pump(transfer)
 
     def needed(self, group: Group) -> Index | None:
-        """Return the oldest snapshot under way: its receiver needs the entries behind it."""
+        """Return behind which index entries are needed by who gets a snapshot or just got one.
+
+        What makes no progress needs nothing: see `tick`.
+        """
         indexes = [
             each.export.meta.index for each in self._outgoing.values() if each.group is group
         ]
+        indexes += [each.match for each in self._catching_up if each.group is group]
         return min(indexes, default=None)
 
     def on_ack(self, sender: NodeId, frame: Frame) -> None:
         """Take an acknowledgement: go on, or end the transfer and tell the core."""
         transfer, number, verdict = fields_of(frame, int, int, int)
         outgoing = self._outgoing.get(transfer)
-        if outgoing is None or outgoing.to != sender or number > outgoing.sent:
+        if outgoing is None or outgoing.to != sender:
             return
-        if verdict != _Verdict.GO_ON:
-            self._end(transfer, ok=verdict == _Verdict.DONE)
-            return
-        outgoing.acknowledged = max(outgoing.acknowledged, number)
-        outgoing.moved_at = self._monotonic()
-        self._pump(transfer)
+        if verdict == _Verdict.DONE:
+            self._arrived(transfer)
+        elif verdict == _Verdict.FAILED:
+            self._give_up(transfer)
+        elif 0 <= number - outgoing.acknowledged <= len(outgoing.kept):
+            if number > outgoing.acknowledged:
+                outgoing.moved_at = self._monotonic()
+            while outgoing.acknowledged < number:
+                outgoing.acknowledged += 1
+                outgoing.kept.popleft()
+            outgoing.sent = number if verdict == _Verdict.GAP else max(outgoing.sent, number)
+            self._pump(transfer)
 
     def _pump(self, transfer: int) -> None:
         """Send parts until the window is full, the queue refuses or all are out."""
         outgoing = self._outgoing[transfer]
-        while outgoing.sent - outgoing.acknowledged < WINDOW_CHUNKS:
-            part = outgoing.unsent or next(outgoing.parts, None)
-            if part is None:
+        connection = self._transport.bulk(outgoing.to)
+        if connection is not outgoing.connection:
+            outgoing.connection, outgoing.sent = connection, outgoing.acknowledged
+        while connection is not None and outgoing.sent < outgoing.acknowledged + WINDOW_PARTS:
+            if outgoing.sent == outgoing.acknowledged + len(outgoing.kept):
+                part = next(outgoing.parts, None)
+                if part is None:
+                    return
+                outgoing.kept.append(part)
+            kind, data = outgoing.kept[outgoing.sent - outgoing.acknowledged]
+            body = [transfer, outgoing.sent, int(kind), data]
+            if not self._transport.send(
+                outgoing.to, Frame(Kind.SNAPSHOT, outgoing.group.gid, body)
+            ):
                 return
-            kind, data = part
-            frame = Frame(
-                Kind.SNAPSHOT, outgoing.group.gid, [transfer, outgoing.sent, int(kind), data]
-            )
-            if not self._send(outgoing.to, frame):
-                outgoing.unsent = part
-                return
-            outgoing.unsent = None
             outgoing.sent += 1
+            outgoing.sent_at = self._monotonic()
 
-    def _end(self, transfer: int, *, ok: bool) -> None:
+    def _arrived(self, transfer: int) -> None:
+        """The receiver has the state: until it has what came since, the log must reach back."""
+        outgoing = self._end(transfer)
+        group, to = outgoing.group, outgoing.to
+        group.raw.report_snapshot(to, ok=True)
+        goal, match = group.store.last_index(), outgoing.export.meta.index
+        self._catching_up.append(_CatchingUp(group, to, match, goal, self._monotonic()))
+
+    def _give_up(self, transfer: int) -> None:
+        outgoing = self._end(transfer)
+        outgoing.group.raw.report_snapshot(outgoing.to, ok=False)
+
+    def _end(self, transfer: int) -> _Outgoing:
         outgoing = self._outgoing.pop(transfer)
         outgoing.export.close()
-        outgoing.group.raw.report_snapshot(outgoing.to, ok=ok)
+        self._set_bulk()
+        return outgoing
 
-    def _drop_outgoing(self, chosen: Callable[[_Outgoing], bool]) -> None:
-        for transfer in [n for n, each in self._outgoing.items() if chosen(each)]:
-            self._end(transfer, ok=False)
+    def _set_bulk(self) -> None:
+        self._transport.set_bulk({each.to for each in self._outgoing.values()})
 
     # -------------------------------------------------------------- receiving
     def on_part(self, group: Group, sender: NodeId, frame: Frame) -> None:
         """Take a part and acknowledge it; the last one replaces the group's state."""
         transfer, number, kind, data = fields_of(frame, int, int, int, bytes)
-        if kind == _Part.BEGIN:
+        incoming = self._incoming.get(group.gid)
+        if incoming is not None and (incoming.sender, incoming.transfer) == (sender, transfer):
+            verdict = self._take_part(group, incoming, number, kind, data)
+        elif kind == _Part.BEGIN:
             verdict = self._take_begin(group, sender, transfer, data)
         else:
-            verdict = self._take_part(group, sender, transfer, number, kind, data)
-        ack = Frame(Kind.SNAPSHOT_ACK, group.gid, [transfer, number + 1, int(verdict)])
-        self._send(sender, ack)
+            verdict = _Verdict.FAILED
+        incoming = self._incoming.get(group.gid)
+        taken = incoming.taken if incoming is not None else 0
+        ack = Frame(Kind.SNAPSHOT_ACK, group.gid, [transfer, taken, int(verdict)])
+        self._transport.send(sender, ack)
 
     def _take_begin(self, group: Group, sender: NodeId, transfer: int, data: bytes) -> _Verdict:
         message = self._read(sender, data)
@@ -180,21 +254,17 @@ class Snapshots:
         return _Verdict.GO_ON
 
     def _take_part(
-        self, group: Group, sender: NodeId, transfer: int, number: int, kind: int, data: bytes
+        self, group: Group, incoming: _Incoming, number: int, kind: int, data: bytes
     ) -> _Verdict:
-        incoming = self._incoming.get(group.gid)
-        if incoming is None or (incoming.sender, incoming.transfer) != (sender, transfer):
-            return _Verdict.FAILED
         if number != incoming.taken:
-            self._drop_incoming(group.gid)
-            return _Verdict.FAILED
+            return _Verdict.GO_ON if number < incoming.taken else _Verdict.GAP
         incoming.taken += 1
         incoming.moved_at = self._monotonic()
         if kind == _Part.END:
             return self._install(group, data)
         try:
             incoming.importer.add(data)
-        except (LimitExceeded, UsageError) as error:
+        except (LimitExceeded, UsageError, PeerError) as error:
             self._drop_incoming(group.gid)
             raise PeerError(f"the peer sent a snapshot that cannot be: {error}") from None
         return _Verdict.GO_ON
@@ -218,32 +288,53 @@ class Snapshots:
             incoming.importer.abort()
 
     # -------------------------------------------------------------- ends
-    def peer_lost(self, node: NodeId) -> None:
-        """Give up what was under way with ``node``."""
-        self._drop_outgoing(lambda each: each.to == node)
-        for gid in [gid for gid, each in self._incoming.items() if each.sender == node]:
-            self._drop_incoming(gid)
+    def peer_back(self, node: NodeId) -> None:
+        """Go on with ``node``, whose acknowledgements may have been lost with a connection."""
+        for transfer, outgoing in self._outgoing.items():
+            if outgoing.to == node:
+                outgoing.sent = outgoing.acknowledged
+                self._pump(transfer)
 
     def group_removed(self, group: Group) -> None:
         """Give up what was under way for ``group``."""
-        self._drop_outgoing(lambda each: each.group is group)
+        for transfer in [n for n, each in self._outgoing.items() if each.group is group]:
+            self._end(transfer)
+        self._catching_up = [each for each in self._catching_up if each.group is not group]
         self._drop_incoming(group.gid)
 
     def tick(self) -> None:
-        """Try again what the queue refused, and give up what stalls."""
-        late = self._monotonic() - self._stall_seconds
-        self._drop_outgoing(lambda each: each.moved_at < late)
+        """Send again what nobody acknowledged, and give up what stalls."""
+        now = self._monotonic()
+        late = now - self._stall_seconds
+        for transfer, outgoing in list(self._outgoing.items()):
+            if outgoing.moved_at < late or not outgoing.is_current:
+                self._give_up(transfer)
+                continue
+            silent_since = max(outgoing.sent_at, outgoing.moved_at)
+            if now - silent_since > self._stall_seconds / _REPEATS:
+                outgoing.sent = outgoing.acknowledged
+            self._pump(transfer)
+        if self._catching_up:
+            self._catching_up = [each for each in self._catching_up if _goes_on(each, now, late)]
         for gid in [gid for gid, each in self._incoming.items() if each.moved_at < late]:
             self._drop_incoming(gid)
-        for transfer in list(self._outgoing):
-            self._pump(transfer)
 
     def close(self) -> None:
         """Let go of all views on the disk; nothing is told to anyone."""
-        for outgoing in self._outgoing.values():
-            outgoing.export.close()
-        self._outgoing.clear()
+        for transfer in list(self._outgoing):
+            self._end(transfer)
+        self._catching_up.clear()
         self._incoming.clear()
+
+
+def _goes_on(each: _CatchingUp, now: float, late: float) -> bool:
+    """Whether a receiver still catches up; take note of how far it is."""
+    progress = each.group.raw.status().progress.get(each.to)
+    if progress is None:
+        return False
+    if progress.match > each.match:
+        each.match, each.moved_at = progress.match, now
+    return each.match < each.goal and each.moved_at >= late
 
 
 def _parts(message: Message, export: SnapshotExport) -> Iterator[tuple[_Part, bytes]]:

@@ -17,7 +17,7 @@ from raftoral.transport.frame import Decoder, Frame, Kind, encode
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from random import Random
 
     from raftoral.ids import Millis, NodeId
@@ -251,6 +251,13 @@ class SimTransport:
         link.out.append(frame)
         self._written[to] = link
         return True
+
+    def set_bulk(self, peers: Collection[NodeId]) -> None:
+        """Everything shares one queue here."""
+
+    def bulk(self, node: NodeId) -> Link | None:
+        """Return the one connection with ``node``."""
+        return self.links.get(node)
 
     def flush(self) -> None:
         """Write what is queued."""

@@ -3,12 +3,13 @@
 Owns the interface between `groups` and the wire, and what a node says of itself in a handshake.
 The rules: `send` never blocks and never raises for a peer's sake; frames to one peer arrive in
 order or not at all; a lost connection is told by `on_peer_down` before `on_peer_up` tells of the
-next one. All of it runs in the node's event loop.
+next one. SNAPSHOT frames to a peer have an order of their own, and a connection of their own where
+there are any, so that nothing waits behind them. All of it runs in the node's event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
@@ -67,6 +68,17 @@ class Transport(Protocol):
 
     def send(self, to: NodeId, frame: Frame) -> bool:
         """Queue a frame; False if it was dropped: not connected, or the queue is full."""
+        ...
+
+    def set_bulk(self, peers: Collection[NodeId]) -> None:
+        """Say who is sent SNAPSHOT frames for now; with others no connection is kept for them."""
+        ...
+
+    def bulk(self, node: NodeId) -> object | None:
+        """Return the connection for SNAPSHOT frames to ``node``; None if there is none, or not yet.
+
+        Another one than before tells that what was on its way may be lost.
+        """
         ...
 
     def flush(self) -> None:

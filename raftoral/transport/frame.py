@@ -41,6 +41,7 @@ class Kind(IntEnum):
     REPLY = 8  # request id, value or None, error
     SNAPSHOT = 9  # transfer id, part number, kind of part, bytes
     SNAPSHOT_ACK = 10  # transfer id, parts taken, verdict
+    BULK = 11  # as HELLO, on a connection for SNAPSHOT frames alone
 
 
 _KINDS: Final = tuple(Kind)

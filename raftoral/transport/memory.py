@@ -16,7 +16,7 @@ from raftoral.transport.frame import Decoder, Frame, Kind, encode
 from raftoral.transport.rpc import Rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from raftoral.transport.base import Handler, Local
     from raftoral.values import Value
@@ -114,6 +114,13 @@ class MemoryTransport:
         """Queue a frame; see `base.Transport`."""
         link = self.links.get(to)
         return link is not None and link.send(frame)
+
+    def set_bulk(self, peers: Collection[NodeId]) -> None:
+        """Everything shares one queue here."""
+
+    def bulk(self, node: NodeId) -> MemoryLink | None:
+        """Return the one connection with ``node``."""
+        return self.links.get(node)
 
     def flush(self) -> None:
         """Let everything queued travel."""

@@ -1,4 +1,4 @@
-"""One listener and one TCP connection a peer, shared by all groups.
+"""One listener and one TCP connection a peer, shared by all groups; another one for snapshots.
 
 Owns sockets, handshakes and redialling. Never looks into a frame that belongs to a group. The
 rules it keeps: of two nodes the one with the higher id dials and both use that connection; nothing
@@ -7,6 +7,9 @@ what waits for a slow peer is bounded. A node without an id yet, or one that cal
 comes as a stranger (node 0) on a short-lived connection that carries calls only. With TLS, a
 connection is as much worth as the certificate at its other end: the name in the HELLO must be the
 certificate's, and the id must be that name's, for the connection and so for all its frames.
+
+While a node sends snapshots to a peer, it dials a second connection, whichever id is higher, that
+passes the same checks and carries nothing else, so that no heartbeat stands in line behind a chunk.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from raftoral.transport.ports import holder_of
 from raftoral.transport.rpc import Rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from raftoral.security.tls import Channel, Tls
     from raftoral.values import Value
@@ -95,6 +98,10 @@ class TcpTransport:
         self._peers: dict[NodeId, str] = {}
         self._dialling: dict[NodeId, asyncio.Task[None]] = {}
         self._open: dict[NodeId, Connection] = {}
+        self._bulk_wanted: frozenset[NodeId] = frozenset()
+        self._bulk_dialling: dict[NodeId, asyncio.Task[None]] = {}
+        self._bulk_out: dict[NodeId, Connection] = {}
+        self._bulk_in: dict[NodeId, Connection] = {}
         self._unflushed: set[Connection] = set()
         self._all: set[Connection] = set()
         self._closed = False
@@ -129,7 +136,7 @@ class TcpTransport:
     async def close(self) -> None:
         """Close everything; calls that wait end with an error."""
         self._closed = True
-        dialling = list(self._dialling.values())
+        dialling = [*self._dialling.values(), *self._bulk_dialling.values()]
         for task in dialling:
             task.cancel()
         await asyncio.gather(*dialling, return_exceptions=True)
@@ -154,8 +161,22 @@ class TcpTransport:
     # -------------------------------------------------------------- frames
     def send(self, to: NodeId, frame: Frame) -> bool:
         """Queue a frame; see `base.Transport`."""
-        connection = self._open.get(to)
+        connections = self._bulk_out if frame.kind is Kind.SNAPSHOT else self._open
+        connection = connections.get(to)
         return connection is not None and connection.send(frame)
+
+    def set_bulk(self, peers: Collection[NodeId]) -> None:
+        """Keep a connection for SNAPSHOT frames to these peers."""
+        self._bulk_wanted = frozenset(peers)
+        for node in self._bulk_dialling.keys() - self._bulk_wanted:
+            self._bulk_dialling.pop(node).cancel()
+            if (connection := self._bulk_out.get(node)) is not None:
+                connection.close("all snapshots are sent")
+        self._dial_all()
+
+    def bulk(self, node: NodeId) -> Connection | None:
+        """Return the connection for SNAPSHOT frames to ``node``, if it is there."""
+        return self._bulk_out.get(node)
 
     def flush(self) -> None:
         """Write what is queued, one write a peer."""
@@ -170,8 +191,12 @@ class TcpTransport:
 
     def hang_up(self, node: NodeId) -> None:
         """Close the connection to a silent peer."""
-        if (connection := self._open.get(node)) is not None:
-            connection.close("it fell silent")
+        self._close_all(node, "it fell silent")
+
+    def _close_all(self, node: NodeId, why: str) -> None:
+        for connections in (self._open, self._bulk_out, self._bulk_in):
+            if (connection := connections.get(node)) is not None:
+                connection.close(why)
 
     def set_peers(self, peers: Mapping[NodeId, str]) -> None:
         """Say who else is in the cluster and where."""
@@ -179,11 +204,11 @@ class TcpTransport:
         moved = {node for node, address in peers.items() if self._peers.get(node) != address}
         self._peers = {node: at for node, at in peers.items() if node != self._local.node}
         for node in gone | moved:
-            if (task := self._dialling.pop(node, None)) is not None:
-                task.cancel()
+            for dialling in (self._dialling, self._bulk_dialling):
+                if (task := dialling.pop(node, None)) is not None:
+                    task.cancel()
         for node in gone:
-            if (connection := self._open.get(node)) is not None:
-                connection.close("it left the cluster")
+            self._close_all(node, "it left the cluster")
         self._dial_all()
 
     def names_changed(self) -> None:
@@ -223,13 +248,17 @@ class TcpTransport:
         for node in self._peers:
             if NOBODY < node < self._local.node and node not in self._dialling:
                 self._dialling[node] = asyncio.get_running_loop().create_task(self._dial(node))
+            if node in self._bulk_wanted and node not in self._bulk_dialling:
+                self._bulk_dialling[node] = asyncio.get_running_loop().create_task(
+                    self._dial(node, is_bulk=True)
+                )
 
-    async def _dial(self, node: NodeId) -> None:
+    async def _dial(self, node: NodeId, *, is_bulk: bool = False) -> None:
         pause_ms = REDIAL_FIRST_MS
         while True:
             try:
                 connection = await self._connect(
-                    self._peers[node], self._local, HANDSHAKE_TIMEOUT_S, node
+                    self._peers[node], self._local, HANDSHAKE_TIMEOUT_S, node, is_bulk=is_bulk
                 )
                 pause_ms = REDIAL_FIRST_MS
                 await connection.lost.wait()
@@ -240,7 +269,13 @@ class TcpTransport:
             pause_ms = min(2 * pause_ms, REDIAL_MAX_MS)
 
     async def _connect(
-        self, address: str, local: Local, timeout: float, node: NodeId | None = None
+        self,
+        address: str,
+        local: Local,
+        timeout: float,
+        node: NodeId | None = None,
+        *,
+        is_bulk: bool = False,
     ) -> Connection:
         """Return an open connection; `Unavailable` or `PeerError` with the reason if there is none.
 
@@ -248,7 +283,9 @@ class TcpTransport:
         """
         host, port = split_address(address)
         loop = asyncio.get_running_loop()
-        connection = Connection(self, local, node, channel=self._channel_to(host, node))
+        connection = Connection(
+            self, local, node, channel=self._channel_to(host, node), is_bulk=is_bulk
+        )
         try:
             async with asyncio.timeout(timeout):
                 await loop.create_connection(lambda: connection, host, port)
@@ -290,13 +327,15 @@ class TcpTransport:
             Kind.HELLO, PROTOCOL_VERSION, local.cluster, local.node, local.name, self._wall()
         )
 
-    def objection(self, hello: Local, version: int) -> str | None:
+    def objection(self, hello: Local, version: int, *, is_bulk: bool) -> str | None:
         """Return why a dialling node is not let in, or None."""
         mine = self._local
         strangers = sum(1 for other in self._all if other.peer == NOBODY)
         match hello:
             case _ if version != PROTOCOL_VERSION:
                 return f"it speaks protocol {version}, this node {PROTOCOL_VERSION}"
+            case Local(node=0) if is_bulk:
+                return "a node without an id sends no snapshots"
             case Local(cluster="", node=0) if strangers <= STRANGERS_MAX:
                 return None
             case Local(node=0) if strangers > STRANGERS_MAX:
@@ -309,7 +348,7 @@ class TcpTransport:
                 return "this node has no id yet"
             case _ if hello.node == mine.node:
                 return f"it claims to be node {mine.node}, which is this node"
-            case _ if hello.node < mine.node:
+            case _ if hello.node < mine.node and not is_bulk:
                 return f"node {mine.node} dials node {hello.node}, not the other way round"
         other = self._open.get(hello.node)
         if other is not None and other.name != hello.name:
@@ -344,13 +383,17 @@ class TcpTransport:
         """A handshake ended well."""
         if connection.peer == NOBODY:
             return
-        former = self._open.get(connection.peer)
+        connections = self._open
+        if connection.is_bulk:
+            connections = self._bulk_out if connection.has_dialled else self._bulk_in
+        former = connections.get(connection.peer)
         if former is not None:
             former.close("the peer connected anew")
-        self._open[connection.peer] = connection
+        connections[connection.peer] = connection
         self.refusals.pop(connection.peer, None)
         self._told = {(whom, why) for whom, why in self._told if whom != connection.peer}
-        self.on_peer_up(connection.peer, wall)
+        if not connection.is_bulk:
+            self.on_peer_up(connection.peer, wall)
 
     def began(self, connection: Connection) -> str | None:
         """Take note of a connected socket; return why it must not stay, if so."""
@@ -364,6 +407,9 @@ class TcpTransport:
         self._all.discard(connection)
         self._unflushed.discard(connection)
         self.rpc.link_lost(connection)
+        for connections in (self._bulk_out, self._bulk_in):
+            if connections.get(connection.peer) is connection:
+                del connections[connection.peer]
         if self._open.get(connection.peer) is connection:
             del self._open[connection.peer]
             self.on_peer_down(connection.peer)
@@ -383,11 +429,14 @@ class Connection(asyncio.Protocol):
         expected: NodeId | None = None,
         *,
         channel: Channel | None = None,
+        is_bulk: bool = False,
     ) -> None:
         """``dialled_as`` is None at the listening end; ``expected`` is who must answer a dial.
 
-        ``channel`` seals what travels; without one it travels in the clear.
+        ``channel`` seals what travels; without one it travels in the clear. ``is_bulk`` dials for
+        SNAPSHOT frames alone; the listening end learns it from the greeting.
         """
+        self.is_bulk = is_bulk
         self.peer = NOBODY
         self.name = ""
         self.lost = asyncio.Event()
@@ -406,6 +455,11 @@ class Connection(asyncio.Protocol):
         self._queued_bytes = 0
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def has_dialled(self) -> bool:
+        """Whether this is the dialling end."""
+        return self._dialled_as is not None
 
     @property
     def certified(self) -> str:
@@ -545,11 +599,13 @@ class Connection(asyncio.Protocol):
     # -------------------------------------------------------------- receiving
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.kind
+        if self.is_bulk and (self.has_dialled or kind is not Kind.SNAPSHOT):
+            raise PeerError(f"the peer sent a {kind.name} frame where only snapshots come in")
         if kind is Kind.REQUEST:
             self._owner.rpc.on_request(self, frame)
         elif kind is Kind.REPLY:
             self._owner.rpc.on_reply(frame)
-        elif self.peer == NOBODY or kind is Kind.HELLO or kind is Kind.REFUSED:
+        elif self.peer == NOBODY or kind in (Kind.HELLO, Kind.BULK, Kind.REFUSED):
             raise PeerError(f"the peer sent a {kind.name} frame, which it may not send now")
         else:
             self._owner.on_frame(self.peer, frame)
@@ -559,6 +615,9 @@ class Connection(asyncio.Protocol):
             case _ if self._state is _State.UNKNOWN:
                 raise PeerError("the peer went on before it was let in")
             case Kind.HELLO:
+                version, hello, wall = _hello_of(frame)
+            case Kind.BULK if self._dialled_as is None:
+                self.is_bulk = True
                 version, hello, wall = _hello_of(frame)
             case Kind.REFUSED if self._dialled_as is not None:
                 (why,) = fields_of(frame, str)
@@ -573,7 +632,7 @@ class Connection(asyncio.Protocol):
 
     def _take_hello(self, hello: Local, version: int, wall: Millis) -> None:
         """The listening end: let the other in, say why not, or find out first who has its id."""
-        objection = self._owner.objection(hello, version)
+        objection = self._owner.objection(hello, version, is_bulk=self.is_bulk)
         if objection is not None:
             self._refuse(objection)
         elif self._channel is not None and self._owner.is_unknown(hello.node):
@@ -628,7 +687,10 @@ class Connection(asyncio.Protocol):
         self.close(objection)
 
     def _say_hello(self) -> None:
-        self._write(encode(self._owner.hello(self._dialled_as or self._owner.local)))
+        hello = self._owner.hello(self._dialled_as or self._owner.local)
+        if self.is_bulk and self.has_dialled:
+            hello = hello._replace(kind=Kind.BULK)
+        self._write(encode(hello))
 
     def _become_open(self, peer: NodeId, name: str, wall: Millis) -> None:
         assert self._state is _State.GREETING

@@ -323,7 +323,7 @@ def test_a_node_far_behind_gets_a_snapshot() -> None:
         await until(lambda: leader.host.view(G1).first > 30)
         one.start()
         one.add(G1)
-        await until(lambda: one.commands() == leader.commands())
+        await until(lambda: bool(one.snapshots) and one.commands() == leader.commands())
         assert len(one.snapshots) == 1
         await one.kill()
         one.start()
@@ -375,6 +375,7 @@ def test_a_new_member_gets_a_snapshot() -> None:
             assert await one.host.propose_conf_change(G1, change, 5) == ["ok"]
         await until(lambda: newcomer.commands() == [b"before"])
         await until(lambda: newcomer.host.view(G1).conf.voters == (1, 2, 3, 4))
+        await until(lambda: bool(newcomer.snapshots))
         assert len(newcomer.snapshots) == 1
         assert (await newcomer.host.propose(G1, b"own", 5))[3] == 2
         await newcomer.kill()

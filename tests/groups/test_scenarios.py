@@ -177,7 +177,7 @@ def test_a_snapshot_that_arrives_damaged_is_not_acknowledged() -> None:
         cluster.network.loses = damages
         one.start()
         one.add(G1)
-        await until(lambda: one.commands() == leader.commands())
+        await until(lambda: bool(one.snapshots) and one.commands() == leader.commands())
         assert damaged == [one.id, one.id]
         assert len(one.snapshots) == 1
 
