@@ -197,7 +197,14 @@ class Engine:
                 )
             if self.config.join:
                 await joining.check_same_cluster(identity, self.transport, self.config)
-            return joining.Membership(identity, {})
+            if store.group(MANAGEMENT).last_index():
+                return joining.Membership(identity, {})
+            if not self.config.join:
+                raise UsageError(
+                    f"the node in {self.config.data} had not heard from its cluster when it was "
+                    "stopped, so it does not know the others yet; start it with --join once more"
+                )
+            # Asking again with the nonce on the disk gives the same id, and the others' addresses.
         if self.config.join:
             return await joining.join(store, self.transport, self.config)
         return joining.found(store, self.config)

@@ -20,7 +20,7 @@ FIELDS = ("name", "value", "unit", "ratio", "against")
 
 def main(parts: list[str]) -> int:
     """Measure the named parts (all without names); return the exit code."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 110)
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         console.print(f"there is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}")
@@ -32,12 +32,17 @@ def main(parts: list[str]) -> int:
         for part in parts or PARTS:
             console.print(f"measuring: {part} ...", style="dim")
             for figure in importlib.import_module(f"tests.bench.{part}").measure():
-                row = {field: figure.get(field) for field in FIELDS}
+                row = {field: _short(figure.get(field)) for field in FIELDS}
                 file.write(json.dumps({**figure, **row}) + "\n")
                 file.flush()
                 table.add_row(*("" if row[field] is None else str(row[field]) for field in FIELDS))
     console.print(table)
     return 0
+
+
+def _short(value: object) -> object:
+    """Return a number with four significant digits at most: more of them would be noise."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

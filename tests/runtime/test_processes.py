@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.bench.processes import Cluster
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 
