@@ -38,7 +38,7 @@ class Client:
         self.cluster = cluster
         self.id = number
         self.is_idle = True
-        self.pause = cluster.random.choice((0.01, 0.05, 0.2))
+        self.pause = cluster.random.choice((0.02, 0.1, 0.3))
         self.patience = cluster.random.choice((0.15, 0.5, 2.0))
         """How long it lets a node try, in seconds; it waits twice that for its answer."""
         self._group = GroupId(0)

@@ -53,7 +53,7 @@ class Options:
 
     nodes: int | None = None
     groups: int | None = None
-    clients: int = 5
+    clients: int = 4
     seconds: float = 60.0
     """How long the faults last, in virtual time."""
     faults: Faults | None = None
@@ -69,6 +69,8 @@ class Shape:
     faults: Faults
     host: HostConfig
     value_bytes_max: int
+    grid_ms: int
+    """Frames arrive at whole multiples of it: the coarser, the more are read in one turn."""
     wire: bool
     """Whether frames pass the real encoder and decoder."""
 
@@ -93,6 +95,7 @@ class Shape:
             faults=options.faults or faults,
             host=host,
             value_bytes_max=random.choice((1_000, 1_000, 100_000)),
+            grid_ms=random.choice((1, 5, 10)),
             wire=random.random() < 0.25,
         )
 
@@ -124,7 +127,9 @@ class Cluster:
         self.faults = shape.faults
         self.count: Counter[str] = Counter()
         self.events = Events()
-        self.network = Network(self.events, random, self.count, wire=shape.wire)
+        self.network = Network(
+            self.events, random, self.count, grid_seconds=shape.grid_ms / 1_000, wire=shape.wire
+        )
         self.network.faults = self.faults
         self.network.on_arrival = self._note_arrival
         self.network.on_peer_error = self._note_peer_error
@@ -240,7 +245,10 @@ class Cluster:
                 if status.leader != leader.id or status.conf != conf:
                     return f"group {gid}: node {node} follows {status.leader} in {status.conf}"
                 if not status.applied == status.last == leader.commit:
-                    return f"group {gid}: node {node} is at {status.applied}, not {leader.commit}"
+                    return (
+                        f"group {gid}: node {node} has applied {status.applied} of {status.last}, "
+                        f"the leader has committed {leader.commit}"
+                    )
             self._check_equal(gid, [members[node] for node in conf.members() if node in members])
         waiting = [client.id for client in self.clients if not client.is_idle]
         return f"clients {waiting} wait" if waiting else None

@@ -276,15 +276,6 @@ def _acknowledge_what_was_refused(right: Callable[[Core, Message], None]) -> obj
     return on_append
 
 
-def _count_old_acknowledgements(right: Callable[[Core, Message], None]) -> object:
-    def step(self: Core, message: Message) -> None:
-        if message.type is MessageType.APPEND_RESPONSE and 0 < message.term < self.term:
-            message = message._replace(term=self.term)
-        right(self, message)
-
-    return step
-
-
 def _snapshot_leaves_the_membership(_right: object) -> object:
     def switch(self: Core, change: Change) -> None:
         if self.log.pending_snapshot is None:
@@ -389,7 +380,6 @@ MUTANTS: Final = (
     Mutant("truncate a matching suffix", log.RaftLog, "_new_part", _truncate_a_matching_suffix),
     Mutant("append without comparing terms", log.RaftLog, "matches", _append_without_comparing),
     Mutant("acknowledge what was refused", following, "on_append", _acknowledge_what_was_refused),
-    Mutant("count acknowledgements of an old term", Core, "step", _count_old_acknowledgements),
     Mutant(
         "a snapshot leaves the membership",
         core_module.Core,

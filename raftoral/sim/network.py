@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SHORTEST_DELAY: Final = 0.0002
 DIAL_SECONDS: Final = 0.2
-_GRID: Final = 1_000
-"""Arrivals happen on whole milliseconds."""
 _UNORDERED: Final = frozenset({Kind.RAFT, Kind.BEAT})
 
 
@@ -55,8 +53,17 @@ class Link:
 class Network:
     """All connections, and what is wrong with the lines."""
 
-    def __init__(self, events: Events, random: Random, count: Counter[str], *, wire: bool) -> None:
+    def __init__(
+        self,
+        events: Events,
+        random: Random,
+        count: Counter[str],
+        *,
+        grid_seconds: float,
+        wire: bool,
+    ) -> None:
         """``wire`` sends every frame through the real encoder and decoder."""
+        self._grid = grid_seconds
         self.faults: Faults = CALM
         self.events = events
         self.random = random
@@ -184,7 +191,7 @@ class Network:
         if clogged_until is not None:
             arrival = max(arrival, clogged_until)
         # On a grid, so that frames of several peers are read in one turn, as they are from sockets.
-        arrival = ceil(arrival * _GRID) / _GRID
+        arrival = ceil(arrival / self._grid) * self._grid
         link.quiet_from = arrival
         self.events.at(arrival, self._arrive, link.back, in_order)
 
