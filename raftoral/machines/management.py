@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from raftoral.kv import Reader, Transaction
 
 GROUPS_MAX: Final = 256
+NAME_LENGTH_MAX: Final = 200
 GROUP_MEMBERS_MAX: Final = 3
 MANAGEMENT_VOTERS_MAX: Final = 5
 _CLUSTER, _CLOCK = b"C", b"c"
@@ -159,6 +160,8 @@ def _add_node(txn: Transaction, command: commands.AddNode) -> tuple[Result, Sequ
     joined = txn.get(b"j/" + command.nonce.encode())
     if joined is not None:
         return ["ok", int.from_bytes(joined, "big")], ()
+    if len(command.name) > NAME_LENGTH_MAX or len(command.address) > NAME_LENGTH_MAX:
+        raise UsageError(f"a node's name and address have at most {NAME_LENGTH_MAX} characters")
     present = list(nodes(txn))
     new = NodeId(max((each.id for each in present), default=0) + 1)
     name = command.name or f"node-{new}"

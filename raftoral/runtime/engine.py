@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
-from raftoral.errors import RaftoralError, StorageFailed, Unavailable, UnknownDefinition, UsageError
+from raftoral.errors import Unavailable, UnknownDefinition, UsageError
 from raftoral.groups.clock import SystemClock
 from raftoral.groups.config import HostConfig
 from raftoral.groups.host import Host
@@ -131,6 +131,8 @@ class Engine:
             chance=self._chance,
             tls=tls,
         )
+        self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
+        self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
 
     def _certified(self, config: NodeConfig) -> tuple[NodeConfig, Tls | None]:
         """Load the certificates, if there are any: the node is called what its own one says."""
@@ -231,8 +233,7 @@ class Engine:
         self.host.add_group(MANAGEMENT, Management())
         self._names = Names(self.host, self.transport, membership.names)
         self.requests = Requests(self)
-        self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
-        self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
+        self.host.members_of = self._members_of
         for group in store.groups():
             if group != MANAGEMENT:
                 self._open_group(group)
@@ -255,15 +256,23 @@ class Engine:
         self._every(MANAGE_EVERY_S, self._manager.tick)
         self._every(EXECUTORS_EVERY_S, self._tick_executors)
 
+    def _members_of(self, group: GroupId) -> list[NodeId]:
+        """Return who has a group that may not be here."""
+        topology = self.host.groups[MANAGEMENT].state
+        if group == MANAGEMENT:
+            return [each.id for each in management.nodes(topology)]
+        return management.groups(topology).get(group, [])
+
     async def _settle_in(self, membership: Membership) -> None:
         """Wait until group 0 knows this node as it is now, and deploy the Python workflows."""
         config = self.config
-        if membership.founded:
-            await self._insist(FormCluster(self.cluster, config.groups or 1).encode())
+        if self.node == joining.FOUNDER:
+            # At every start: a founder may have been stopped before its first words were committed.
+            await self._insist(FormCluster(self.cluster, len(self.executors)).encode())
             name = membership.identity.name
             first = AddNode(self.cluster, name, config.reachable_at, config.http)
             await self._insist(first.encode())
-        elif config.groups is not None:
+        if config.groups is not None:
             await self._insist(FormCluster(self.cluster, config.groups).encode())
         else:
             await self._barrier()
@@ -341,8 +350,10 @@ class Engine:
             while True:
                 try:
                     work()
-                except (StorageFailed, RaftoralError) as error:
-                    log.critical("this node stops: %s", error)
+                except Exception as error:
+                    # Going on without this work would look alive and take over nothing.
+                    log.critical("this node stops: %s", error, exc_info=error)
+                    self.host.stop()
                     self._fail(error)
                     return
                 await asyncio.sleep(seconds)
@@ -351,6 +362,7 @@ class Engine:
 
     # -------------------------------------------------------------- strangers
     async def _serve_join(self, _sender: NodeId, body: Value) -> Value:
+        await self._formed()
         match body:
             case [str(nonce), str(name), str(address), str(http)]:
                 command = AddNode(nonce, name, address, http).encode()
@@ -377,7 +389,17 @@ class Engine:
         return [self.cluster, new.id, new.name, peers]
 
     async def _serve_id(self, _sender: NodeId, _body: Value) -> Value:
+        if not self.cluster:
+            raise Unavailable("this node is starting; try again")
         return self.cluster
+
+    async def _formed(self) -> None:
+        """Return if this node is in a cluster that has its first member; else try again later."""
+        if self._manager is not None:
+            await self.host.read_barrier(MANAGEMENT, timeout=5.0)
+            if management.node(self.host.groups[MANAGEMENT].state, joining.FOUNDER) is not None:
+                return
+        raise Unavailable("this node is starting; try again")
 
     # -------------------------------------------------------------- stopping
     async def stop(self) -> None:

@@ -87,11 +87,18 @@ class Manager:
                 return
         for node in voters:
             progress = status.progress.get(node)
-            if node not in status.conf.learners or progress is None:
-                continue
-            if progress.active and progress.match + CAUGHT_UP_ENTRIES >= status.commit:
+            if node not in status.conf.learners or progress is None or not progress.match:
+                continue  # It has never answered: somebody who asked to join and did not come.
+            caught_up = progress.match + CAUGHT_UP_ENTRIES >= status.commit
+            if caught_up and self._most_alive({*status.conf.voters, node}, node):
                 self._change(group, ConfChange(((ConfOp.ADD_VOTER, node),)))
                 return
+
+    def _most_alive(self, voters: set[NodeId], newcomer: NodeId) -> bool:
+        """Tell whether the newcomer and a majority of the voters it would join answer now."""
+        limit = self._config.election_timeout_s
+        alive = {node for node in voters if node == self._node or self._host.heard(node) <= limit}
+        return newcomer in alive and 2 * len(alive) > len(voters)
 
     def _change(self, group: GroupId, change: ConfChange) -> None:
         self._once(

@@ -10,7 +10,7 @@ asked for as ``local``, are what the answering member has applied.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
@@ -53,6 +53,9 @@ WAIT_CHUNK_S: Final = 20.0
 
 PAGE_BYTES_MAX: Final = 256 * 1024
 LIST_MAX: Final = 1_000
+LIST_SLICE: Final = 500
+"""How many runs are looked at before the loop gets its turn again."""
+
 NAME_LENGTH_MAX: Final = 200
 
 
@@ -242,18 +245,28 @@ class Requests:
         limit: int,
         before: RunView | None,
     ) -> list[RunView]:
-        marker: list[Value] | None = None if before is None else [before.started_at, before.id]
-        if group not in self._host.groups:
-            found = await self._ask_member(group, "run.list", [group, status, name, limit, marker])
-            return [_view_from(each) for each in cast("list[Value]", found)]
-        found_here: list[RunView] = []
-        start = None if before is None else (Millis(before.started_at), RunId(before.id))
-        for run in runs.newest_first(self._host.groups[group].state, start):
-            if (status is None or run.status == status) and (name is None or run.name == name):
-                found_here.append(self._view(group, run))
-                if len(found_here) == limit:
-                    break
-        return found_here
+        found: list[RunView] = []
+        if group in self._host.groups:
+            start = None if before is None else (Millis(before.started_at), RunId(before.id))
+            listed = runs.newest_first(self._host.groups[group].state, start)
+            for seen, run in enumerate(listed, start=1):
+                if (status is None or run.status == status) and (name is None or run.name == name):
+                    found.append(self._view(group, run))
+                    if len(found) == limit:
+                        break
+                if seen % LIST_SLICE == 0:
+                    await asyncio.sleep(0)  # A long list must not hold up heartbeats.
+            return found
+        while len(found) < limit:
+            marker: Value = None if before is None else [before.started_at, before.id]
+            wanted: list[Value] = [group, status, name, limit - len(found), marker]
+            answer = await self._ask_member(group, "run.list", wanted)
+            page, more = cast("tuple[list[Value], bool]", answer)
+            found += [_view_from(each) for each in page]
+            if not more:
+                break
+            before = found[-1]
+        return found
 
     async def _serve_list(
         self,
@@ -263,11 +276,19 @@ class Requests:
         limit: int,
         marker: list[Any] | None,
     ) -> Value:
+        """Answer with as many views as fit one message, and whether there are more."""
         before = None
         if marker is not None:
             before = replace(_NO_RUN, started_at=marker[0], id=marker[1])
-        views = await self._list_group(GroupId(group), status, name, limit, before)
-        return [_plain(view) for view in views]
+        page: list[Value] = []
+        size = 0
+        for view in await self._list_group(GroupId(group), status, name, limit, before):
+            plain = _plain(view)
+            size += len(pack(plain, floats=True, bytes_max=2 * PAGE_BYTES_MAX))
+            if page and size > PAGE_BYTES_MAX:
+                return [page, True]
+            page.append(plain)
+        return [page, False]
 
     # -------------------------------------------------------------- signals and histories
     async def signal(self, run_id: str, name: str, payload: object, signal_id: str | None) -> None:
@@ -449,7 +470,12 @@ _NO_RUN: Final = RunView("", "", 0, "running", 0, 0, 0, 0, 0)
 
 
 def _plain(view: RunView) -> Value:
-    return cast("Value", asdict(view))
+    # Not `asdict`, which would take an amount of money in the result apart.
+    plain: dict[str, Any] = {field.name: getattr(view, field.name) for field in fields(view)}
+    if view.error is not None:
+        error = view.error
+        plain["error"] = {"name": error.name, "message": error.message, "details": error.details}
+    return plain
 
 
 def _view_from(answer: Value) -> RunView:

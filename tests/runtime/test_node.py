@@ -7,17 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raftoral import Compute, Flow, Node, Registry, UsageError, activity, workflow
+from raftoral import Compute, Flow, Money, Node, Registry, UsageError, activity, workflow
 from raftoral.errors import RunConflict, Unavailable, UnknownRun, WorkflowFailed
+from raftoral.groups.clock import SystemClock
 from raftoral.ids import MANAGEMENT, NodeId
+from raftoral.runtime import joining
 from raftoral.runtime.config import NodeConfig
 from raftoral.storage.base import Identity
 from raftoral.storage.rocks import RocksNodeStore
+from raftoral.transport.base import Local
+from raftoral.transport.tcp import TcpTransport
 from tests.bench.processes import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from raftoral.values import Value
+from contextlib import AsyncExitStack
+from decimal import Decimal
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 
@@ -48,14 +55,21 @@ def refused(why: str) -> Flow[str]:
     return result
 
 
+@workflow("priced", version=1)
+def priced(amount: Money, note: str) -> Flow[dict[str, object]]:
+    """Give back what was given."""
+    yield from Compute("result", double, 1)
+    return {"amount": amount, "note": note}
+
+
 @pytest.fixture
-def address() -> Iterator[str]:
+def address() -> str:
     """Return an address that is free."""
     return f"127.0.0.1:{free_port()}"
 
 
 def _registry() -> Registry:
-    return Registry(workflows=[doubled, refused], activities=[double, refuse])
+    return Registry(workflows=[doubled, priced, refused], activities=[double, refuse])
 
 
 def test_a_node_without_a_folder_runs_workflows_and_tells_failures(address: str) -> None:
@@ -105,6 +119,74 @@ def _crash_while_joining(folder: str, cluster: str) -> None:
     store.set_identity(Identity(cluster, NodeId(2), "node-2"))
     assert store.group(MANAGEMENT).last_index() == 0
     store.close()
+
+
+def test_a_founder_stopped_before_its_first_words_founds_its_cluster_at_the_next_start(
+    address: str, tmp_path: Path
+) -> None:
+    """With an identity and nothing committed, the founder forms the cluster, with its groups."""
+    folder = str(tmp_path / "a")
+    store = RocksNodeStore(folder)
+    joining.found(store, NodeConfig(data=folder, groups=2))
+    store.close()
+
+    async def main() -> None:
+        async with Node(_registry(), data=folder, listen=address) as first:
+            assert [view.id for view in await first.nodes()] == [1]
+            assert [group.id for group in (await first.status()).groups] == [0, 1, 2]
+            assert await first.run(doubled, 5) == 10
+
+    asyncio.run(main())
+
+
+def test_somebody_who_asks_to_join_and_does_not_come_stops_nobody(address: str) -> None:
+    """A node that never answers stays a learner, so that the others keep their majority."""
+
+    async def main() -> None:
+        async with Node(_registry(), listen=address) as first:
+            clock = SystemClock()
+            stranger = TcpTransport(
+                Local("", NodeId(0), ""), "127.0.0.1:0", wall=clock.wall, chance=lambda _: 0
+            )
+            request: list[Value] = ["nonce", "", "127.0.0.1:1", ""]
+            answer = await stranger.call(address, "cluster.join", request, 5.0)
+            assert isinstance(answer, list)
+            assert answer[1] == 2
+            await stranger.close()
+            await asyncio.sleep(1.5)
+            groups = (await first.status()).groups
+            assert [(group.members, group.learners) for group in groups] == [([1], [2])] * 2
+            assert await first.run(doubled, 1) == 2
+
+    asyncio.run(main())
+
+
+def test_a_node_that_is_no_member_of_the_group_gives_the_same_answers(tmp_path: Path) -> None:
+    """The fourth node passes requests on: results, lists and histories are those of a member."""
+
+    async def main() -> None:
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(4)]
+        async with AsyncExitStack() as stack:
+            nodes = [
+                await stack.enter_async_context(
+                    Node(
+                        _registry(), listen=each, join=[] if each is addresses[0] else addresses[:1]
+                    )
+                )
+                for each in addresses
+            ]
+            first, fourth = nodes[0], nodes[3]
+            amount = Money(Decimal("1.50"), "EUR")
+            for number in range(8):
+                await fourth.run(priced, amount, "x" * 150_000, id=f"p-{number}")
+            assert await fourth.show("p-3") == await first.show("p-3")
+            assert (await fourth.show("p-3")).result == {"amount": amount, "note": "x" * 150_000}
+            assert await fourth.list() == await first.list()
+            assert (await fourth.history("p-3")).sha256 == (await first.history("p-3")).sha256
+            with pytest.raises(UsageError, match="no member of group 1"):
+                await fourth.history("p-3", local=True)
+
+    asyncio.run(main())
 
 
 def test_nobody_answers_a_dead_seed(address: str, tmp_path: Path) -> None:
