@@ -169,6 +169,8 @@ class Executor:
                 live.close()
         except StepTooLong:
             log.exception("run %s: a `finally` block computes for more than a second", live.run.id)
+        except BaseException:
+            log.exception("run %s: a `finally` block failed", live.run.id)
 
     def _open(self, run: Run) -> Live:
         live = self.live[run.id] = Live(run)
@@ -188,6 +190,9 @@ class Executor:
             live.replay = Replay(run.id, self._loader.start(live.definition))
         except RaftoralError as error:
             live.stuck = str(error)
+            return
+        except BaseException as error:
+            live.stuck = _failure(live, error)
             return
         self._feed(live, runs.history(self._port.reader, run.id))
 
@@ -256,10 +261,9 @@ class Executor:
             )
         except RaftoralError as error:
             live.stuck = str(error)
-        except Exception as error:
-            # One run must not stop the others, whatever is wrong with it.
-            log.exception("run %s", live.run.id)
-            live.stuck = f"the replay failed: {type(error).__name__}: {error}"
+        except BaseException as error:
+            # One run must not stop the others: even a KeyboardInterrupt here is the workflow's own.
+            live.stuck = _failure(live, error)
         if live.stuck:
             log.error("run %s stops on this node: %s", live.run.id, live.stuck)
             self._drop(live)
@@ -531,6 +535,13 @@ class Executor:
         for future in self._ended.pop(run_id, ()):
             if not future.done():
                 future.set_result(None)
+
+
+def _failure(live: Live, error: BaseException) -> str:
+    """Log what was raised by a run's code, or on the way to it, and return why it is stuck."""
+    log.error("run %s", live.run.id, exc_info=error)
+    name, message, _ = failure_of(error)
+    return f"the replay failed: {name}: {message}"
 
 
 def _last_line(error: BaseException) -> str:

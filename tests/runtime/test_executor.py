@@ -684,6 +684,37 @@ async def test_a_workflow_that_exits_fails_alone() -> None:
 
 
 @run
+async def test_whatever_a_workflow_raises_stops_that_run_alone() -> None:
+    """`KeyboardInterrupt` and its like make a run stuck, in a `finally` block too; no node stops."""
+    kinds: list[type[BaseException]] = [KeyboardInterrupt, asyncio.CancelledError]
+
+    @workflow("w", version=1)
+    def w(kind: int) -> Flow[None]:
+        try:
+            yield from Checkpoint("x", 1)
+            yield from Receive("go", str)
+            raise kinds[kind]("enough")
+        finally:
+            raise kinds[kind]("enough of that too")
+
+    ours = registry(w, steps)
+    async with cluster(ours, ours) as made:
+        made.start("r0", w, kind=0)
+        made.start("r1", w, kind=1)
+        await made.until(lambda: made.find("r0").length == made.find("r1").length == 2)
+        for member in made.members:
+            member.executor.load()
+        made.signal("r0", "go", "1", "x")
+        made.signal("r1", "go", "1", "x")
+        await made.until(lambda: all(made.find(r).status == runs.PARKED for r in ("r0", "r1")))
+        assert "KeyboardInterrupt: enough of that too" in made.find("r0").reason
+        assert "CancelledError: enough of that too" in made.find("r1").reason
+        made.start("s", steps, number=0)
+        await made.ended("s")
+        made.check_same()
+
+
+@run
 async def test_input_that_does_not_fit_the_code_fails_the_run() -> None:
     """An input with another name fails the run on every node alike; no node stops."""
     ours = registry(steps)
