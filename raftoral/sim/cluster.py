@@ -178,6 +178,9 @@ class Cluster:
             converged_in = self._converge(chaos)
         if self._holds():
             self._check_disks()
+        for node in self.nodes.values():
+            if node.process is not None:
+                node.process.loop.die()
         return Report(
             self.seed,
             self.checkers.violation,
