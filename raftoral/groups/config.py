@@ -35,6 +35,10 @@ class HostConfig:
     """A node whose wall clock is further off its peers' median does not lead."""
 
     @property
+    slow_disk_reign_ms: int = 5_000
+    """A leader with a slow disk leads at least this long,"""
+    slow_disk_pause_ms: int = 30_000
+    """and hands a group over at most once in this time: perhaps every disk is slow."""
     def election_seconds(self) -> float:
         """The shortest election timeout."""
         return self.tick_ms * self.election_ticks / 1_000

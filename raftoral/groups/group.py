@@ -8,6 +8,7 @@ only once everything committed before the reign is applied.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -77,8 +78,12 @@ class Group:
         self.clock = GroupClock(clock.monotonic, machine.clock(store.machine))
         self.queue: list[Proposal] = []
         """Proposals of this process since the last drain."""
+        self.handed_over = -math.inf
+        """When this node last gave up leadership for its slow disk, in monotonic seconds."""
+        self._monotonic = clock.monotonic
         self._peer_clocks = peer_clocks
         self._reign = Term(0)
+        self._reign_since = 0.0
         self._reign_announced = False
         self._bytes_since_compaction = 0
         self._outcomes: list[tuple[Waiting, Result | None]] = []
@@ -223,6 +228,7 @@ class Group:
         raw = self.raw
         if raw.is_leader and raw.term != self._reign:
             self._reign, self._reign_announced = raw.term, False
+            self._reign_since = self._monotonic()
             self.clock.lead(self._peer_clocks.median())
         elif not raw.is_leader and self._reign:
             self._reign, self._reign_announced = Term(0), False
@@ -233,15 +239,24 @@ class Group:
         """Whether it leads and has applied all that was committed before its reign."""
         return self._reign_announced
 
+    def may_hand_over(self, now: float, config: HostConfig) -> bool:
+        """Whether it leads long enough, and has not been handed over lately, for a slow disk."""
+        return (
+            self.raw.is_leader
+            and self.raw.term == self._reign
+            and now - self._reign_since >= config.slow_disk_reign_ms / 1_000
+            and now - self.handed_over >= config.slow_disk_pause_ms / 1_000
+        )
+
     def successor(self) -> NodeId:
-        """Return the voter that is best prepared to take over; 0 if there is none."""
+        """Return the voter heard of lately that is best prepared to take over; 0 if none is."""
         status = self.raw.status()
         others = [
-            (progress.active, progress.match, node)
+            (progress.match, node)
             for node, progress in status.progress.items()
-            if node != status.id and node in status.conf.voters
+            if node != status.id and node in status.conf.voters and progress.active
         ]
-        return max(others)[2] if others else NOBODY
+        return max(others)[1] if others else NOBODY
 
     # -------------------------------------------------------------- upkeep
     def compact(self, config: HostConfig, needed: Index | None) -> None:

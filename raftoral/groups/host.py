@@ -384,13 +384,18 @@ class Host:
         self._transport.flush()
 
     def _sync(self) -> None:
-        """Make everything buffered survive a crash; a node that is slow at it does not lead."""
+        """Make everything buffered survive a crash; a node that is slow at it hands over.
+
+        Seldom, because where all disks are slow, leaders that step aside at once commit nothing.
+        """
         self._store.flush(sync=True)
         if self._store.sync_seconds > self.config.election_seconds / 2:
             self.slow_syncs += 1
             log.warning("a sync took %.0f ms", self._store.sync_seconds * 1_000)
-            for gid in self.groups:
-                self.step_aside(gid)
+            now = self._clock.monotonic()
+            for gid, group in self.groups.items():
+                if group.may_hand_over(now, self.config) and self.step_aside(gid):
+                    group.handed_over = now
 
     def _report(self, group: Group, ready: Ready) -> None:
         """Answer the callers and tell the layers above what happened to a group."""
@@ -547,12 +552,14 @@ class Host:
         self.groups[gid].raw.transfer_leadership(to)
         self.schedule()
 
-    def step_aside(self, gid: GroupId) -> None:
-        """Hand over leadership, if this node has it, to the best prepared voter."""
+    def step_aside(self, gid: GroupId) -> bool:
+        """Hand over leadership to the best prepared voter; False without it or without one."""
         group = self.groups[gid]
-        if group.raw.is_leader and (heir := group.successor()) != NOBODY:
-            group.raw.transfer_leadership(heir)
-            self.schedule()
+        if not group.raw.is_leader or (heir := group.successor()) == NOBODY:
+            return False
+        group.raw.transfer_leadership(heir)
+        self.schedule()
+        return True
 
     # -------------------------------------------------------------- views
     def view(self, gid: GroupId) -> GroupView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ from tests.groups.toy import G1, G2, QUICK, WALL, Toy, ToyCluster, run, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.groups.toy import Node
 
 
 # ------------------------------------------------------------------ proposals
@@ -492,22 +495,65 @@ def test_a_broken_machine_stops_the_node() -> None:
     run(test)
 
 
+def slow_down(node: Node) -> None:
+    """Let every sync of a node seem to take almost an election timeout."""
+    flush = node.store.flush
+
+    def slow(*, sync: bool) -> None:
+        flush(sync=sync)
+        node.store.sync_seconds = 0.04
+
+    node.store.flush = slow  # type: ignore[method-assign]  # pretends to be slow
+
+
 def test_a_slow_disk_does_not_lead() -> None:
     """A leader whose sync takes longer than half an election timeout hands over."""
 
     async def test(cluster: ToyCluster) -> None:
         leader, one, two = await cluster.three()
-        flush = leader.store.flush
-
-        def slow(*, sync: bool) -> None:
-            flush(sync=sync)
-            leader.store.sync_seconds = 0.04
-
-        leader.store.flush = slow  # type: ignore[method-assign]  # pretends to be slow
+        slow_down(leader)
         await one.host.propose(G1, b"c", 5)
         await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
         assert leader.host.slow_syncs > 0
         assert leader.leadership[-1] == (G1, False)
+
+    run(test, dataclasses.replace(QUICK, slow_disk_reign_ms=0))
+
+
+def test_where_all_disks_are_slow_somebody_leads() -> None:
+    """With slow disks everywhere a node hands over once in a long time, and commands commit."""
+
+    async def test(cluster: ToyCluster) -> None:
+        nodes = await cluster.three()
+        transfers: list[NodeId] = []
+        for node in nodes:
+            slow_down(node)
+            raw = node.host.groups[G1].raw
+            hand_over = raw.transfer_leadership
+
+            def counted(to: NodeId, hand_over: Callable[[NodeId], None] = hand_over) -> None:
+                transfers.append(to)
+                hand_over(to)
+
+            raw.transfer_leadership = counted  # type: ignore[method-assign]  # counts, passes on
+        for n in range(50):
+            await nodes[n % 3].host.propose(G1, b"%d" % n, 5)
+        assert 1 <= len(transfers) <= 3
+        assert all(node.host.slow_syncs > 10 for node in nodes)
+
+    run(test, dataclasses.replace(QUICK, slow_disk_reign_ms=0))
+
+
+def test_a_new_leader_with_a_slow_disk_stays_for_a_while() -> None:
+    """A leader does not hand over at the beginning of its reign, however slow its disk is."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        slow_down(leader)
+        for n in range(20):
+            await one.host.propose(G1, b"%d" % n, 5)
+        assert leader.host.slow_syncs > 0
+        assert leader.host.groups[G1].handed_over == -math.inf
 
     run(test)
 
