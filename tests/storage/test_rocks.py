@@ -63,8 +63,8 @@ def state(path: Path) -> int:
 
 
 def newest_wal(path: Path) -> Path:
-    """Return the write-ahead log that was written last."""
-    return max((path / "db").glob("*.log"), key=lambda file: file.stat().st_size)
+    """Return the write-ahead log that is written now; older ones may vanish at any moment."""
+    return max((path / "db").glob("*.log"), key=lambda file: file.name)
 
 
 def killed(path: Path, copy: Path) -> Path:
