@@ -19,7 +19,7 @@ from raftoral.groups.clock import SystemClock
 from raftoral.groups.config import HostConfig
 from raftoral.groups.host import Host
 from raftoral.ids import MANAGEMENT, GroupId, Index, Millis, NodeId
-from raftoral.machines import management
+from raftoral.machines import management, runs
 from raftoral.machines.commands import AddNode, FormCluster, MoveNode
 from raftoral.machines.execution import Execution
 from raftoral.machines.management import Management
@@ -88,6 +88,11 @@ class GroupPort:
         limit = self._engine.config.election_timeout_s
         return leader == self._engine.node or self._host.heard(leader) <= limit
 
+    def published(self) -> bool:
+        """Tell whether the group has applied this start's `Publish`."""
+        known = runs.members(self.reader).get(self._engine.node)
+        return known == (self._engine.incarnation, True)
+
     def definition(self, run: Run) -> Definition | None:
         """Return the definition that the run is pinned to; None while the registry is behind."""
         found = catalog.find(self._host.groups[MANAGEMENT].state, run.name, run.version)
@@ -119,7 +124,7 @@ class Engine:
         self._clock = SystemClock()
         self._watchdog = Watchdog()
         self._attempts = Attempts(registry, application, config.activity_threads)
-        self._incarnation = uuid4().hex[:12]
+        self.incarnation = uuid4().hex[:12]
         self._store: NodeStore | None = None
         self._manager: Manager | None = None
         self._names: Names | None = None
@@ -247,7 +252,7 @@ class Engine:
                 member.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
         self._manager = Manager(
             identity.node,
-            self._incarnation,
+            self.incarnation,
             config,
             self.host,
             self._open_group,

@@ -93,6 +93,10 @@ class Port(Protocol):
         """Tell whether this node has heard from the group's leader within an election timeout."""
         ...
 
+    def published(self) -> bool:
+        """Tell whether the group has applied that this node is up since its last start."""
+        ...
+
     def definition(self, run: Run) -> Definition | None:
         """Return the definition a run is pinned to; None while this node's registry is behind.
 
@@ -129,12 +133,14 @@ class Executor:
         self._behind: set[RunId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._up_since: dict[NodeId, float] = {}
+        self._published = False
         self._closed = False
 
     # -------------------------------------------------------------- opening and closing
     def load(self) -> None:
         """Replay every live run from the group's applied state; also after a snapshot came in."""
         self._drop_all()
+        self._published = self._published or self._port.published()
         for run_id in list(runs.live_ids(self._port.reader)):
             run = runs.find(self._port.reader, run_id)
             assert run is not None, "an index names a run that is not there"
@@ -214,6 +220,19 @@ class Executor:
                     self._wake(run_id)
                 case _:
                     assert_never(event)
+        self._check_published()
+
+    def _check_published(self) -> None:
+        """Let all runs go on once the group knows of this start of the node.
+
+        Its log holds every earlier take-over before that, so by then the node knows which runs are
+        still its own. What it stored before it was stopped does not tell.
+        """
+        if self._published or not self._port.published():
+            return
+        self._published = True
+        for live in list(self.live.values()):
+            self._act(live)
 
     def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
         live = self.live.get(run.id)
@@ -280,6 +299,8 @@ class Executor:
         run = live.run
         if run.owner != self._node or run.status != runs.RUNNING or self._closed:
             return
+        if not self._published:
+            return  # `_check_published` comes back to it.
         if live.stuck or live.missing:
             self._hand_over(live, NOBODY, live.stuck or live.missing)
             return
@@ -354,6 +375,9 @@ class Executor:
     ) -> None:
         path, call, attempt = waiting.path, waiting.call, waiting.attempt
         assert live.definition is not None
+        now = runs.find(self._port.reader, context.run_id)
+        if now is None or not now.live or (now.owner, now.epoch) != (self._node, context.epoch):
+            return  # It changed hands since `_act` looked; the event that tells so is on its way.
         try:
             value = await self._attempts.run(waiting.effect, context)
             value = self._loader.checked_result(
@@ -498,7 +522,9 @@ class Executor:
             self._behind.discard(run_id)
             self._build(live)
             self._act(live)
-        self._send_home()
+        self._check_published()
+        if self._published:
+            self._send_home()
 
     def _send_home(self) -> None:
         """Give a few resting runs back to the members that they belong to by hash."""
@@ -541,7 +567,7 @@ def _failure(live: Live, error: BaseException) -> str:
     """Log what was raised by a run's code, or on the way to it, and return why it is stuck."""
     log.error("run %s", live.run.id, exc_info=error)
     name, message, _ = failure_of(error)
-    return f"the replay failed: {name}: {message}"
+    return f"the replay failed: {name!s}: {message!s}"
 
 
 def _last_line(error: BaseException) -> str:

@@ -60,8 +60,10 @@ class PlainLoader(Loader):
 class Port:
     """What one node sees of the group: `raftoral.runtime.executor.Port`."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, node: NodeId) -> None:
         self._cluster = cluster
+        self._node = node
+        self.incarnation = f"i{node}"
         self.state = MemoryKeyValue()
         self.is_connected = True
         self.damaged: dict[str, Definition] = {}
@@ -83,6 +85,10 @@ class Port:
         """Tell whether the leader is heard."""
         return self.is_connected
 
+    def published(self) -> bool:
+        """Tell whether this start of the node is known."""
+        return runs.members(self.state).get(self._node) == (self.incarnation, True)
+
     def definition(self, run: runs.Run) -> Definition | None:
         """Return a definition in name only."""
         if run.name in self._cluster.unknown_here:
@@ -98,13 +104,21 @@ class Member:
     def __init__(self, cluster: Cluster, node: NodeId, registry: Registry) -> None:
         self.node = node
         self.registry = registry
-        self.port = Port(cluster)
+        self.port = Port(cluster, node)
         self.machine = Execution()
+        self.applied = Index(0)
         self.inbox: asyncio.Queue[tuple[Index, Millis, bytes]] = asyncio.Queue()
         self.watchdog = cluster.watchdog
         self.attempts = Attempts(registry, cluster.loop, 4)
         self.executor = self._new(cluster)
         self.alive = True
+
+    def restart(self, cluster: Cluster) -> None:
+        """Begin again from what is stored, under another incarnation that is not published."""
+        self.executor.close()
+        self.port.incarnation += "'"
+        self.executor = self._new(cluster)
+        self.executor.load()
 
     def _new(self, cluster: Cluster) -> Executor:
         return Executor(
@@ -123,6 +137,7 @@ class Member:
             txn = Overlay(self.port.state)
             _, events = self.machine.apply(index, at, command, txn)
             told += events
+            self.applied = index
             for key, value in txn.writes.items():
                 if value is None:
                     self.port.state.delete(key)
@@ -212,7 +227,7 @@ class Cluster:
 
     def publish(self, member: Member) -> None:
         """Tell that a member is up."""
-        self.commit(Publish(member.node, f"i{member.node}").encode())
+        self.commit(Publish(member.node, member.port.incarnation).encode())
 
     def start(self, run_id: str, workflow: Workflow[Any, Any] | str, **given: object) -> None:
         """Start a run."""

@@ -22,7 +22,7 @@ from raftoral.ids import Epoch, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
 from raftoral.machines.commands import HandOver, OwnSlots, Publish, StartRun
-from raftoral.machines.execution import Execution
+from raftoral.machines.execution import Execution, OwnerChanged, RunStarted
 from raftoral.registry.definition import Definition
 from raftoral.registry.loader import Loader
 from raftoral.replay.context import current
@@ -545,6 +545,97 @@ async def test_no_attempt_begins_while_the_leader_is_not_heard() -> None:
         made.members[0].port.is_connected = True
         await made.ended("r")
         assert calls == [1]
+
+
+@run
+async def test_a_returning_owner_waits_until_the_group_knows_of_its_start() -> None:
+    """What a node stored before it was stopped makes it run nothing: others may have ended it."""
+    calls: list[int] = []
+
+    @activity("note")
+    async def note() -> int:
+        calls.append(1)
+        await asyncio.sleep(0.02)
+        return 1
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        yield from Receive("go", str)
+        return (yield from Compute("note", note))
+
+    ours = registry(w)
+    async with cluster(ours, ours) as made:
+        made.start("r", w)
+        made.signal("r", "go", "1", "x")
+        await made.until(lambda: len(calls) == 1)
+        lost = made.owner("r")
+        made.lose(lost)
+        await made.until(lambda: not made.find("r").live)
+        count = len(calls)
+        lost.restart(made)
+        assert lost.executor.live[RunId("r")].run.owner == lost.node, "so it is stored"
+        lost.executor.tick()
+        await asyncio.sleep(0.1)
+        made.publish(lost)
+        lost.apply(made.log[lost.applied :])
+        await asyncio.sleep(0.1)
+        assert len(calls) == count
+        assert not lost.executor.live
+
+
+@run
+async def test_runs_go_on_once_the_start_of_their_owner_is_applied() -> None:
+    """A node that nobody replaced goes on with its runs as soon as its start is in the log."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        yield from Receive("go", str)
+        return (yield from Compute("double", double, 4))
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        made.start("r", w)
+        await made.until(lambda: RunId("r") in made.members[0].executor.live)
+        made.members[0].restart(made)
+        made.signal("r", "go", "1", "x")
+        await asyncio.sleep(0.1)
+        assert made.find("r").length == 1, "it proposes nothing"
+        made.publish(made.members[0])
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 8)
+
+
+@run
+async def test_no_attempt_begins_for_a_run_that_the_state_gave_away() -> None:
+    """The state may be ahead of the events: right before the call it decides who owns the run."""
+    calls: list[int] = []
+
+    @activity("note")
+    async def note() -> int:
+        calls.append(1)
+        return 1
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Compute("note", note))
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        only = made.members[0]
+        only.alive = False  # Only what this test applies reaches it.
+        await asyncio.sleep(0.01)
+        only.apply(made.log[only.applied :])
+        made.start("r", w)
+        told, only.executor.applied = only.executor.applied, lambda _: None  # type: ignore[method-assign,assignment]
+        only.apply(made.log[only.applied :])
+        run_then = made.find("r")
+        made.commit(HandOver(RunId("r"), run_then.epoch, "", only.node).encode())
+        only.apply(made.log[only.applied :])
+        told([RunStarted(run_then, b"")])
+        await asyncio.sleep(0.05)
+        assert calls == []
+        told([OwnerChanged(made.find("r"), NodeId(0))])
+        await made.until(lambda: calls == [1])
 
 
 # ------------------------------------------------------------------ runs that cannot go on
