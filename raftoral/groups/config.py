@@ -31,14 +31,18 @@ class HostConfig:
     """A connected peer that says nothing for longer is hung up on and dialled again."""
     snapshot_stall_ms: int = 10_000
     """A snapshot whose receiver acknowledges nothing for longer is given up."""
+    snapshot_bytes_per_s: int = 32 * 1024 * 1024
+    """How fast one snapshot is sent at most, so that the commits of the others go on as before."""
+    removed_after_ms: int = 5_000
+    """For how long the rest of a group must go on without a removed node before it is told so."""
     clock_off_max_ms: int = 10_000
     """A node whose wall clock is further off its peers' median does not lead."""
-
-    @property
     slow_disk_reign_ms: int = 5_000
     """A leader with a slow disk leads at least this long,"""
     slow_disk_pause_ms: int = 30_000
     """and hands a group over at most once in this time: perhaps every disk is slow."""
+
+    @property
     def election_seconds(self) -> float:
         """The shortest election timeout."""
         return self.tick_ms * self.election_ticks / 1_000

@@ -22,7 +22,6 @@ from raftoral.errors import (
     PeerError,
     ProposalDropped,
     RaftoralError,
-    StorageFailed,
     Unavailable,
     UsageError,
 )
@@ -92,6 +91,8 @@ class Host:
         """True once this node leads and has applied all that was committed before; then False."""
         self.on_snapshot: Callable[[GroupId, Index], None] = _ignore
         """The group's state was replaced by a snapshot at this index: events were skipped."""
+        self.on_removed: Callable[[GroupId], None] = _ignore
+        """This node is no member of the group any more, and nobody will need its part of it."""
         self.on_failure: Callable[[BaseException], None] = _ignore
         """The host has stopped because of this; told once."""
         self.members_of: Callable[[GroupId], Sequence[NodeId]] = lambda _group: ()
@@ -117,7 +118,9 @@ class Host:
             transport,
             self.router.message,
             clock.monotonic,
+            self._later,
             config.snapshot_stall_ms / 1_000,
+            config.snapshot_bytes_per_s,
             first_transfer=int.from_bytes(self._nonce[:6], "big"),
         )
         self._reigning: set[GroupId] = set()
@@ -203,7 +206,7 @@ class Host:
             self._take(sender, frame)
         except PeerError:
             raise
-        except Exception as error:
+        except BaseException as error:
             self._fail(error)
         finally:
             self.schedule()
@@ -255,27 +258,43 @@ class Host:
         """Let one tick of time pass for every group."""
         if self._stopped is not None:
             return
+        try:
+            self._tick()
+            self.drain()
+            # What was applied since the last sync rides along with the next one; not too long.
+            self._store.flush(sync=False)
+        except BaseException as error:
+            self._fail(error)
+
+    def _tick(self) -> None:
         self._ticks += 1
         for group in self.groups.values():
             group.raw.tick()
         if self._ticks % self.config.heartbeat_ticks == 0:
             self._beat()
+            self._notice_removals()
         now = self._clock.monotonic()
         self._forwarded.expire(now)
         for group in self.groups.values():
             group.expire(now)
             group.compact(self.config, self._snapshots.needed(group))
         self._snapshots.tick()
-        try:
-            self.drain()
-            # What was applied since the last sync rides along with the next one; not too long.
-            self._store.flush(sync=False)
-        except StorageFailed as error:
-            self._fail(error)
 
     def _on_timer(self) -> None:
         self.start()
         self.tick()
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do a piece of work in a while, and what it leads to."""
+        asyncio.get_running_loop().call_later(seconds, self._now, work)
+
+    def _now(self, work: Callable[[], None]) -> None:
+        if self._stopped is None:
+            try:
+                work()
+            except Exception as error:
+                self._fail(error)
+            self.schedule()
 
     def _beat(self) -> None:
         """Tell the peers our time, look at theirs, and hang up on the silent."""
@@ -297,6 +316,22 @@ class Host:
             for gid in self.groups:
                 self.step_aside(gid)
 
+    def _notice_removals(self) -> None:
+        """Tell of groups that this node was removed from.
+
+        Not at once: as long as the others do not know that the change is committed, they may need
+        this node's vote. Most of them being there for a while is time enough to learn it.
+        """
+        now, near = self._clock.monotonic(), self.config.election_seconds
+        for gid, group in list(self.groups.items()):
+            conf = group.raw.conf
+            heard = sum(self.heard(voter) <= near for voter in conf.voters)
+            if self.node in conf.members() or 2 * heard <= len(conf.voters):
+                group.out_since = now
+            elif now - group.out_since > self.config.removed_after_ms / 1_000:
+                group.out_since = now
+                self.on_removed(gid)
+
     # -------------------------------------------------------------- the drain
     def schedule(self) -> None:
         """Ask for one drain after everything that this turn of the loop reads."""
@@ -316,7 +351,7 @@ class Host:
             while self._stopped is None and rounds < ROUNDS_MAX and self._round():
                 rounds += 1
             self._send()
-        except Exception as error:
+        except BaseException as error:
             # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
         if rounds == ROUNDS_MAX or self.router.has_waiting:
@@ -580,13 +615,15 @@ class Host:
 
     # -------------------------------------------------------------- the end
     def _fail(self, error: BaseException) -> None:
-        """Stop because going on could lose or invent data."""
+        """Stop because going on could lose or invent data; who ends the process goes on with it."""
         if self._stopped is None:
             # A typed error says it all; anything else is a bug, and then the place matters.
             trace = None if isinstance(error, RaftoralError) else error
             log.critical("the node stops: %s", error, exc_info=trace)
             self._halt(error)
             self.on_failure(error)
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise error
 
     def _halt(self, why: BaseException) -> None:
         if self._stopped is not None:

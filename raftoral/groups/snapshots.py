@@ -5,7 +5,7 @@ it keeps: chunks travel on a connection of their own, only a few at a time, and 
 as they are acknowledged, so that nothing else waits for them and memory stays small; a lost chunk
 or connection costs what was not acknowledged, not the transfer, as long as both ends live; what
 makes no progress for a while is given up, with all that was kept for its sake, and the core, which
-is told, begins again; the receiver replaces its state only after the digest was right, and lets its
+is told, begins again; a transfer leaves most of the machine to those who commit; the receiver replaces its state only after the digest was right, and lets its
 core know in the same breath.
 """
 
@@ -33,6 +33,8 @@ WINDOW_PARTS: Final = 4
 """Unacknowledged parts under way, of at most 256 KiB each."""
 OUTGOING_MAX: Final = 2
 INCOMING_MAX: Final = 4
+AHEAD_SECONDS: Final = 0.005
+"""By how much a transfer may be ahead of its rate: a shorter pause would not be kept."""
 _REPEATS: Final = 4
 """How often parts that nobody acknowledges are sent before the transfer is given up."""
 
@@ -63,6 +65,9 @@ class _Outgoing:
     parts: Iterator[tuple[_Part, bytes]]
     moved_at: float
     sent_at: float
+    free_at: float
+    """When what was sent would have left at the rate that is allowed."""
+    pauses: bool = False
     connection: object = None
     acknowledged: int = 0
     sent: int = 0
@@ -104,17 +109,21 @@ class Snapshots:
         transport: Transport,
         read: Callable[[NodeId, bytes], Message],
         monotonic: Callable[[], float],
+        later: Callable[[float, Callable[[], None]], None],
         stall_seconds: float,
+        bytes_per_second: int,
         first_transfer: int,
     ) -> None:
         """``read`` checks and returns the message that a node packed for this one.
 
-        Transfers are numbered from ``first_transfer`` on, which no other process of this node used.
+        ``later`` calls back after some seconds, unless the node stops, and flushes. Transfers are numbered from ``first_transfer`` on, which no other process of this node used.
         """
         self._transport = transport
         self._read = read
         self._monotonic = monotonic
+        self._later = later
         self._stall_seconds = stall_seconds
+        self._bytes_per_second = bytes_per_second
         self._outgoing: dict[int, _Outgoing] = {}
         self._catching_up: list[_CatchingUp] = []
         self._incoming: dict[GroupId, _Incoming] = {}
@@ -141,7 +150,7 @@ class Snapshots:
         transfer = self._next_transfer
         self._next_transfer += 1
         self._outgoing[transfer] = _Outgoing(
-            group, message.to, group.raw.term, export, _parts(message, export), now, now
+            group, message.to, group.raw.term, export, _parts(message, export), now, now, now
         )
         self._set_bulk()
         self._pump(transfer)
@@ -177,12 +186,16 @@ class Snapshots:
             self._pump(transfer)
 
     def _pump(self, transfer: int) -> None:
-        """Send parts until the window is full, the queue refuses or all are out."""
+        """Send parts until the window is full, the rate is reached or all are out."""
         outgoing = self._outgoing[transfer]
         connection = self._transport.bulk(outgoing.to)
         if connection is not outgoing.connection:
             outgoing.connection, outgoing.sent = connection, outgoing.acknowledged
         while connection is not None and outgoing.sent < outgoing.acknowledged + WINDOW_PARTS:
+            now = self._monotonic()
+            if outgoing.free_at > now + AHEAD_SECONDS:
+                self._pause(transfer, outgoing.free_at - now)
+                return
             if outgoing.sent == outgoing.acknowledged + len(outgoing.kept):
                 part = next(outgoing.parts, None)
                 if part is None:
@@ -195,7 +208,19 @@ class Snapshots:
             ):
                 return
             outgoing.sent += 1
-            outgoing.sent_at = self._monotonic()
+            outgoing.sent_at = now
+            outgoing.free_at = max(outgoing.free_at, now) + len(data) / self._bytes_per_second
+
+    def _pause(self, transfer: int, seconds: float) -> None:
+        outgoing = self._outgoing[transfer]
+        if not outgoing.pauses:
+            outgoing.pauses = True
+            self._later(seconds, lambda: self._go_on(transfer))
+
+    def _go_on(self, transfer: int) -> None:
+        if (outgoing := self._outgoing.get(transfer)) is not None:
+            outgoing.pauses = False
+            self._pump(transfer)
 
     def _arrived(self, transfer: int) -> None:
         """The receiver has the state: until it has what came since, the log must reach back."""
