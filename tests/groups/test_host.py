@@ -495,6 +495,49 @@ def test_a_broken_machine_stops_the_node() -> None:
     run(test)
 
 
+class Panicked(BaseException):
+    """What a library in another language raises when it breaks: no `Exception`."""
+
+
+def test_a_panic_in_a_drain_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no `Exception` leaves disk and memory apart just as well: the node stops."""
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        group = node.add(G1, voters=(1,))
+        await until(lambda: group.reigns)
+
+        def breaks(_entries: object) -> None:
+            raise Panicked("out of bounds")
+
+        monkeypatch.setattr(group.store, "append", breaks)
+        with pytest.raises(NodeStopped):
+            await node.host.propose(G1, b"c", 5)
+        assert [type(failure) for failure in node.failures] == [Panicked]
+
+    run(test)
+
+
+@pytest.mark.parametrize("error", [KeyError, Panicked])
+@pytest.mark.parametrize("place", ["compact", "expire"])
+def test_an_error_in_a_tick_stops_the_node(place: str, error: type[BaseException]) -> None:
+    """An error between two drains stops the node and tells who waits, not its timer alone."""
+
+    def fails(*_arguments: object) -> None:
+        raise error("no such entry")
+
+    async def test(cluster: ToyCluster) -> None:
+        node = cluster.node(1)
+        group = node.add(G1)
+        setattr(group, place, fails)
+        await until(lambda: node.failures != [])
+        assert [type(failure) for failure in node.failures] == [error]
+        with pytest.raises(NodeStopped):
+            await node.host.propose(G1, b"c", 5)
+
+    run(test)
+
+
 def slow_down(node: Node) -> None:
     """Let every sync of a node seem to take almost an election timeout."""
     flush = node.store.flush
