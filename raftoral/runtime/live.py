@@ -68,8 +68,14 @@ class Live:
         """Forget what was done as an owner: the run has another epoch."""
         self.ahead = 0
         self.answers.clear()
-        self.attempt = None
         self.leaving = False
+        self._stop_attempt()
+
+    def _stop_attempt(self) -> None:
+        """Cancel the attempt under way; in a thread it goes on, and its answer is dropped."""
+        attempt, self.attempt = self.attempt, None
+        if attempt is not None:
+            attempt.cancel()
 
     def next_settle(self) -> Settle | None:
         """Return the settlement of what of the tail is not under way, and count it as under way.
@@ -94,7 +100,8 @@ class Live:
         return Settle(self.run.id, self.run.epoch, base, events)
 
     def close(self) -> None:
-        """Drop the generator."""
+        """Drop the generator and the attempt under way."""
+        self._stop_attempt()
         replay, self.replay = self.replay, None
         if replay is not None:
             replay.close()

@@ -638,6 +638,42 @@ async def test_no_attempt_begins_for_a_run_that_the_state_gave_away() -> None:
         await made.until(lambda: calls == [1])
 
 
+@run
+async def test_an_attempt_is_cancelled_when_its_run_is_loaded_anew_or_given_away() -> None:
+    """A node never has two attempts of one step under way; a cancelled one settles nothing."""
+    under_way: list[int] = []
+    most: list[int] = []
+    gate = asyncio.Event()
+
+    @activity("slow")
+    async def slow() -> int:
+        under_way.append(current().epoch)
+        most.append(len(under_way))
+        try:
+            await gate.wait()
+        finally:
+            under_way.pop()
+        return len(most)
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Compute("slow", slow))
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        made.start("r", w)
+        await made.until(lambda: len(most) == 1)
+        made.members[0].executor.load()
+        await made.until(lambda: len(most) == 2)
+        command = HandOver(RunId("r"), made.find("r").epoch, "", NodeId(1)).encode()
+        made.commit(command)
+        await made.until(lambda: len(most) == 3)
+        gate.set()
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 3)
+        assert most == [1, 1, 1]
+
+
 # ------------------------------------------------------------------ runs that cannot go on
 @run
 async def test_a_diverging_replica_stops_and_hands_over() -> None:
