@@ -67,6 +67,9 @@ TRY_AGAIN: Final = frozenset(
 )
 """Refusals after which a settlement is worked out again; after others the run is handed over."""
 
+ALARM_S: Final = 1.0
+"""How soon the group's clock is looked at again, at the latest: it may jump."""
+
 MANY_MAX: Final = 256
 MOVES_PER_TICK: Final = 4
 SETTLED_HOME_S: Final = 2.0
@@ -493,17 +496,27 @@ class Executor:
     def _later(self, live: Live, at: Millis) -> None:
         """Come back to a run at ``at`` on the group's clock."""
         heapq.heappush(self._timers, (at, live.run.id))
+        if len(self._timers) > 2 * len(self.live) + 100:
+            self._thin_timers()
         if self._timers[0][1] == live.run.id:
             self._set_alarm()
+
+    def _thin_timers(self) -> None:
+        """Keep the earliest entry of each live run: it is looked at anew then, whatever is due."""
+        earliest: dict[RunId, Millis] = {}
+        for at, run_id in self._timers:
+            if run_id in self.live:
+                earliest[run_id] = min(at, earliest.get(run_id, at))
+        self._timers = [(at, run_id) for run_id, at in earliest.items()]
+        heapq.heapify(self._timers)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
         delay = max(0, self._timers[0][0] - self._port.now()) / 1000
-        self._alarm = self._loop.call_later(min(delay, 60.0), self._ring)
+        self._alarm = self._loop.call_later(min(delay, ALARM_S), self._ring)
 
     def _ring(self) -> None:
-        self._alarm = None
         now = self._port.now()
         while self._timers and self._timers[0][0] <= now:
             _, run_id = heapq.heappop(self._timers)
@@ -513,7 +526,9 @@ class Executor:
             self._set_alarm()
 
     def tick(self) -> None:
-        """Do what waits for no event: runs whose definition was missing, and going home."""
+        """Do what waits for no event: timers, runs whose definition was missing, going home."""
+        if self._timers and self._timers[0][0] <= self._port.now():
+            self._ring()
         for run_id in list(self._behind):
             live = self.live.get(run_id)
             if live is None or live.replay is not None:

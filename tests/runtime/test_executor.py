@@ -271,6 +271,55 @@ async def test_a_timer_refused_as_early_is_tried_again() -> None:
         assert [type(e) for e in events(made, "r")].count(TimerFired) == 1
 
 
+@run
+async def test_timers_follow_a_clock_that_jumps() -> None:
+    """After a restart the clock may jump by a minute: `tick` rings at once, and so does the alarm."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[str]:
+        yield from Sleep("60s")
+        return "awake"
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        for run_id in ("r", "s"):
+            made.start(run_id, w)
+            await made.until(lambda each=run_id: made.find(each).length == 2)  # type: ignore[misc]
+            await asyncio.sleep(0.01)
+            began = time.monotonic()
+            made._began -= 61
+            if run_id == "r":
+                made.members[0].executor.tick()
+            await made.ended(run_id)
+            assert time.monotonic() - began < (0.5 if run_id == "r" else 2)
+
+
+@run
+async def test_timers_of_ended_runs_are_dropped() -> None:
+    """What runs that ended would still have waited for takes no memory."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[str | None]:
+        return (yield from Receive("go", str).timeout("1h"))
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        for number in range(300):
+            made.start(f"r{number}", w)
+            made.signal(f"r{number}", "go", "1", "x")
+        made.start("last", w)
+        executor = made.members[0].executor
+        await made.ended(*(f"r{number}" for number in range(300)))
+        await made.until(lambda: made.find("last").length == 2)
+        live = executor.live[RunId("last")]
+        for number in range(500):
+            executor._later(live, Millis(made.clock() + 3_600_000 - number))
+        assert len(executor._timers) <= 102
+        made._began -= 3601
+        executor.tick()
+        await made.ended("last")
+
+
 # ------------------------------------------------------------------ attempts
 @run
 async def test_attempts_are_repeated_with_pauses_and_counted() -> None:
