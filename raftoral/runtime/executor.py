@@ -564,13 +564,24 @@ class Executor:
 
     # -------------------------------------------------------------- waiting for the end
     def ended(self, run_id: RunId) -> asyncio.Future[None]:
-        """Return a future that is done when the run has ended; at once if it is not live."""
+        """Return a future that is done when the run has ended; at once if it is not live.
+
+        Who waits no longer gives it back to `forget`.
+        """
         future: asyncio.Future[None] = self._loop.create_future()
         if run_id in self.live:
             self._ended.setdefault(run_id, []).append(future)
         else:
             future.set_result(None)
         return future
+
+    def forget(self, run_id: RunId, future: asyncio.Future[None]) -> None:
+        """Drop a future of `ended`, done or not."""
+        waiting = self._ended.get(run_id, [])
+        if future in waiting:
+            waiting.remove(future)
+        if not waiting:
+            self._ended.pop(run_id, None)
 
     def _wake(self, run_id: RunId) -> None:
         for future in self._ended.pop(run_id, ()):

@@ -192,8 +192,12 @@ class Requests:
             )
         run = await self._find(group, run_id)
         if run.live:
-            ended = self._engine.executors[group].ended(run_id)
-            await asyncio.wait({ended}, timeout=seconds)
+            executor = self._engine.executors[group]
+            ended = executor.ended(run_id)
+            try:
+                await asyncio.wait({ended}, timeout=seconds)
+            finally:
+                executor.forget(run_id, ended)
             run = await self._find(group, run_id)
         return self._view(group, run)
 

@@ -1104,6 +1104,30 @@ async def test_who_waits_for_the_end_is_woken() -> None:
 
 
 @run
+async def test_who_waits_no_longer_is_forgotten() -> None:
+    """A wait that timed out leaves nothing behind, and the others of that run are woken."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[str]:
+        return (yield from Receive("go", str))
+
+    ours = registry(w)
+    async with cluster(ours) as made:
+        made.start("r", w)
+        executor = made.members[0].executor
+        await made.until(lambda: RunId("r") in executor.live)
+        first, second = executor.ended(RunId("r")), executor.ended(RunId("r"))
+        executor.forget(RunId("r"), first)
+        assert executor._ended == {"r": [second]}
+        made.signal("r", "go", "1", "x")
+        await made.ended("r")
+        assert (first.done(), second.done()) == (False, True)
+        executor.forget(RunId("r"), second)
+        executor.forget(RunId("unknown"), second)
+        assert executor._ended == {}
+
+
+@run
 async def test_a_late_flush_settles_nothing_for_another_owner() -> None:
     """Between acting and proposing a run may change hands; then this node proposes nothing."""
 
