@@ -12,13 +12,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from raftoral.errors import ProposalDropped, RaftoralError, UsageError
+from raftoral.errors import RaftoralError, UsageError
 from raftoral.groups.clock import GroupClock
 from raftoral.groups.proposals import (
     PeerRequest,
     Proposal,
     Waiters,
     Waiting,
+    dropped,
     unknown_after_snapshot,
 )
 from raftoral.ids import NOBODY, GroupId, Index, Millis, NodeId, Term
@@ -84,6 +85,7 @@ class Group:
         """When this node last gave up leadership for its slow disk, in monotonic seconds."""
         self._monotonic = clock.monotonic
         self._peer_clocks = peer_clocks
+        self._committed_term = Term(0)
         self._reign = Term(0)
         self._reign_since = 0.0
         self._reign_announced = False
@@ -171,6 +173,15 @@ class Group:
             raise UsageError(f"this is no membership change: {error}") from None
         return self.raw.propose_conf_change(change)
 
+    def wait_for(self, index: Index, term: Term, proposal: Proposal) -> None:
+        """Let a proposal that another node appended learn what becomes of the entry."""
+        if index <= self.store.applied:
+            proposal.fail(unknown_after_snapshot())
+        elif term < self._committed_term:
+            proposal.fail(dropped())
+        else:
+            self.waiters.add(index, term, proposal)
+
     # -------------------------------------------------------------- the steps of a drain
     def append(self, ready: Ready) -> None:
         """Buffer what must be stored before the answers of ``ready`` leave."""
@@ -180,6 +191,7 @@ class Group:
             assert self.store.applied == index, "a snapshot is imported before it is stepped"
             self.clock.observe(self.machine.clock(self.store.machine))
             self.waiters.fail_through(index, unknown_after_snapshot())
+            self._reached(index, ready.snapshot.meta.term)
             self._bytes_since_compaction = 0
         if ready.entries:
             self.store.append(ready.entries)
@@ -205,6 +217,7 @@ class Group:
             if waited is not None:
                 outcomes.append((waited[1], result if waited[0] == term else None))
         last = committed[-1]
+        self._reached(last.index, last.term)
         store.set_applied(last.index, conf)
         store.stage()
         self.clock.observe(stamp)
@@ -212,12 +225,19 @@ class Group:
         if last.term == self._reign:
             self._reign_announced = self._reign_announced or self.raw.is_leader
 
+    def _reached(self, index: Index, term: Term) -> None:
+        """Note the last committed entry: the first of a term drops what older leaders had above."""
+        if term != self._committed_term:
+            self._committed_term = term
+            overtaken = self.waiters.take_overtaken(index, term)
+            self._outcomes += [(waiting, None) for waiting in overtaken]
+
     def resolve(self) -> list[Event]:
         """Tell everyone whose entry was applied; return what happened in the machine."""
         outcomes, self._outcomes = self._outcomes, []
         for waiting, result in outcomes:
             if result is None:
-                waiting.fail(ProposalDropped("another leader's entry took its place"))
+                waiting.fail(dropped())
             else:
                 waiting.resolve(result)
         self.reads.applied(self.store.applied)

@@ -36,7 +36,6 @@ from raftoral.groups.proposals import (
     answer_frame,
     request_of,
     unknown_after_removal,
-    unknown_after_snapshot,
 )
 from raftoral.groups.reads import Reads
 from raftoral.groups.router import Router
@@ -547,10 +546,7 @@ class Host:
             self._hints[frame.group] = sender if taken else NodeId(leader)
             return
         for proposal, index, term in appended:
-            if index <= group.store.applied:
-                proposal.fail(unknown_after_snapshot())
-            else:
-                group.waiters.add(index, term, proposal)
+            group.wait_for(index, term, proposal)
 
     # -------------------------------------------------------------- reads
     async def read_barrier(self, gid: GroupId, timeout: float) -> None:

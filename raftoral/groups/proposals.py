@@ -99,6 +99,16 @@ class Waiters:
         """Return and forget who waits for ``index``."""
         return self._by_index.pop(index, None)
 
+    def take_overtaken(self, index: Index, term: Term) -> list[Waiting]:
+        """Return and forget who waits above ``index`` for an entry of an older term than ``term``.
+
+        If an entry (index, term) is committed, theirs never will be: terms do not fall in a log.
+        """
+        overtaken = [
+            waited for waited, (of, _) in self._by_index.items() if waited > index and of < term
+        ]
+        return [self._by_index.pop(waited)[1] for waited in overtaken]
+
     def fail_through(self, index: Index, error: RaftoralError) -> None:
         """Fail all who wait for ``index`` or less."""
         for waited in [waited for waited in self._by_index if waited <= index]:
@@ -207,7 +217,7 @@ class Forwarded:
                 continue
             del self._sent[number]
             if data == _DROPPED:
-                sent.proposal.fail(ProposalDropped("another leader's entry took its place"))
+                sent.proposal.fail(dropped())
             elif data == _TOO_LARGE:
                 sent.proposal.fail(_unknown("it was applied, but no answer could be sent"))
             else:
@@ -336,6 +346,11 @@ class _Elsewhere(NamedTuple):
 # ------------------------------------------------------------------ errors
 def _unknown(why: str) -> ProposalUnknown:
     return ProposalUnknown(f"the proposal may or may not take effect: {why}")
+
+
+def dropped() -> ProposalDropped:
+    """Return the error of who waited for an entry that never commits."""
+    return ProposalDropped("another leader's entry took its place")
 
 
 def unknown_after_snapshot() -> ProposalUnknown:

@@ -24,6 +24,7 @@ from raftoral.errors import (
 )
 from raftoral.groups.clock import SystemClock
 from raftoral.groups.host import Host
+from raftoral.groups.proposals import Proposal
 from raftoral.groups.router import Router
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.messages import (
@@ -179,6 +180,32 @@ def test_an_entry_replaced_by_another_leader_is_dropped() -> None:
             await outcome
         # Through the front door the same is simply done again.
         assert (await leader.host.propose(G1, b"again", 5))[3] == 2
+
+    run(test)
+
+
+def test_entries_above_the_new_leaders_log_are_dropped_at_once() -> None:
+    """Whose entry goes with the end of a deposed leader's log learns it at the next commit."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        group = leader.host.groups[G1]
+        cluster.network.cut(leader.id, one.id)
+        cluster.network.cut(leader.id, two.id)
+        until_then = leader.clock.monotonic() + 60
+        lost = [leader.host._submit(G1, EntryKind.NORMAL, b"lost", until_then) for _ in range(20)]
+        await until(lambda: len(group.waiters) == 20)
+        term = group.raw.term
+        await until(lambda: one.host.groups[G1].reigns or two.host.groups[G1].reigns)
+        cluster.network.heal()
+        outcomes = await asyncio.wait_for(asyncio.gather(*lost, return_exceptions=True), 5)
+        assert {type(outcome) for outcome in outcomes} == {ProposalDropped}
+        # One of which this node hears as late as that is known to be dropped as well.
+        late = Proposal(EntryKind.NORMAL, b"late", until_then, asyncio.Future())
+        group.wait_for(Index(group.store.applied + 5), term, late)
+        with pytest.raises(ProposalDropped):
+            await late.outcome
+        assert len(group.waiters) == 0
 
     run(test)
 
