@@ -9,7 +9,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora sim soak chaos rewrite clean install
+.PHONY: help demo test check bench corpora sim mutants soak chaos rewrite clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -42,6 +42,9 @@ corpora: $(STAMP) ## what others wrote to test systems like this one
 
 sim: $(STAMP)    ## one simulated cluster: make sim SEED=7 TRACE=steps.ndjson
 	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+
+mutants: $(STAMP) ## planted bugs: does the simulator catch each?
+	@$(BIN)/python -m raftoral.sim --mutants
 
 soak: $(STAMP)   ## simulated clusters for MINUTES=20
 	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES)

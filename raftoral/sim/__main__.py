@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 from raftoral.sim.cluster import Options
 from raftoral.sim.soak import Soak, any_seed, hunt_all
@@ -17,19 +19,32 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the faults last")
     parser.add_argument("--nodes", type=int, help="how many nodes; else the seed chooses")
     parser.add_argument("--groups", type=int, help="how many groups; else the seed chooses")
+    parser.add_argument("--trace", type=Path, help="write the steps of the first group there")
     parser.add_argument("--mutants", action="store_true", help="plant bugs, and count the caught")
     asked = parser.parse_args(arguments)
     seed = any_seed() if asked.seed is None else asked.seed
     if asked.mutants:
         return 0 if hunt_all(1 if asked.seed is None else seed, _say) else 1
-    options = Options(nodes=asked.nodes, groups=asked.groups, seconds=asked.seconds)
+    if asked.trace is not None and asked.minutes is not None:
+        parser.error("--trace is of one seed; leave --minutes out")
+    with ExitStack() as stack:
+        trace = None
+        if asked.trace is not None:
+            trace = stack.enter_context(asked.trace.open("w", encoding="ascii")).write
+        options = Options(
+            nodes=asked.nodes, groups=asked.groups, seconds=asked.seconds, trace=trace
+        )
+        return _soak(options, seed, asked.minutes)
+
+
+def _soak(options: Options, seed: int, minutes: float | None) -> int:
     soak = Soak(options, _say)
-    if asked.minutes is None:
+    if minutes is None:
         _say(f"seed {seed}")
         soak.one(seed)
     else:
         _say(f"seeds from {seed} on")
-        soak.many(seed, asked.minutes)
+        soak.many(seed, minutes)
     return 1 if soak.totals.violations else 0
 
 

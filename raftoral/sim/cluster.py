@@ -20,6 +20,7 @@ from raftoral.errors import CorruptionError
 from raftoral.groups.config import HostConfig
 from raftoral.ids import GroupId, Index, NodeId
 from raftoral.raft.messages import ConfState
+from raftoral.raft.trace import Tracer
 from raftoral.sim import checkers, machine
 from raftoral.sim.chaos import Chaos
 from raftoral.sim.checkers import Checkers
@@ -58,6 +59,8 @@ class Options:
     """How long the faults last, in virtual time."""
     faults: Faults | None = None
     """Here as with the other numbers, None lets the seed choose."""
+    trace: Callable[[str], object] | None = None
+    """Takes the steps of the first group, one line each; see `raftoral.raft.trace`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class Cluster:
         self.checkers = Checkers(self.count, self.disks)
         self.checkers.on_violation = self.events.stop
         self.gids = [GroupId(gid) for gid in range(shape.groups)]
+        self._tracer = None if options.trace is None else Tracer(options.trace)
         self.floors = {gid: Index(0) for gid in self.gids}
         """Per group, the latest place in its log that anyone outside knows of."""
         self.acknowledged: dict[tuple[GroupId, int], int] = {}
@@ -294,6 +298,10 @@ class Cluster:
     def members_of(self, gid: GroupId) -> Sequence[NodeId]:
         """Return who drives a group, as group 0 would say."""
         return [node.id for node in self.nodes.values() if gid in node.groups]
+
+    def tracer_of(self, gid: GroupId) -> Tracer | None:
+        """Return who writes the steps of a group down: one trace is of one group."""
+        return self._tracer if gid == self.gids[0] else None
 
     def on_crash(self, node: SimNode) -> None:
         """Let a node come back after a while."""

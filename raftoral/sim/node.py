@@ -73,6 +73,7 @@ class Process:
             host.on_failure = self._failed
             host.on_snapshot = self._installed
             host.members_of = cluster.members_of
+            host.tracer_of = cluster.tracer_of
             cluster.checkers.watch_host(node.id, host)
             for gid, initial in node.groups.items():
                 self.open(gid, initial)
@@ -140,6 +141,8 @@ class Process:
 
     def _failed(self, error: BaseException) -> None:
         """The host has stopped by itself; only a broken disk is a reason."""
+        if isinstance(error, ProcessKilled):
+            return  # It did not: the whole process is gone.
         node, cluster = self.node, self.node.cluster
         if isinstance(error, CorruptionError) and node.disk.damaged():
             cluster.count["damage found"] += 1
