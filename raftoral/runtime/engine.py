@@ -330,7 +330,7 @@ class Engine:
         if group == MANAGEMENT:
             self.transport.names_changed()
             for executor in self.executors.values():
-                executor.tick()
+                executor.catalog_changed()
             return
         self.executors[group].applied(cast("Sequence[execution.Event]", events))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from itertools import islice
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
@@ -72,6 +73,9 @@ ALARM_S: Final = 1.0
 
 MANY_MAX: Final = 256
 MOVES_PER_TICK: Final = 4
+LOOKS_PER_TICK: Final = 200
+"""How many runs are looked at in one tick for whether they are away from home."""
+
 SETTLED_HOME_S: Final = 2.0
 """How long a member must be up before runs move back to it."""
 
@@ -136,6 +140,8 @@ class Executor:
         self._behind: set[RunId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._up_since: dict[NodeId, float] = {}
+        self._settled_members: list[NodeId] = []
+        self._perhaps_away: dict[RunId, None] = {}
         self._published = False
         self._closed = False
 
@@ -144,6 +150,7 @@ class Executor:
         """Replay every live run from the group's applied state; also after a snapshot came in."""
         self._drop_all()
         self._published = self._published or self._port.published()
+        self._settled_members = []
         for run_id in list(runs.live_ids(self._port.reader)):
             run = runs.find(self._port.reader, run_id)
             assert run is not None, "an index names a run that is not there"
@@ -262,6 +269,7 @@ class Executor:
             return
         live.run = run
         live.reset()
+        self._perhaps_away[run.id] = None
         if lost == self._node and live.replay is not None:
             # Another node owns the run now: start over from what is settled (semantics 3.5).
             self._drop(live)
@@ -529,6 +537,13 @@ class Executor:
         """Do what waits for no event: timers, runs whose definition was missing, going home."""
         if self._timers and self._timers[0][0] <= self._port.now():
             self._ring()
+        self.catalog_changed()
+        self._check_published()
+        if self._published:
+            self._send_home()
+
+    def catalog_changed(self) -> None:
+        """Look again for the definitions that were missing."""
         for run_id in list(self._behind):
             live = self.live.get(run_id)
             if live is None or live.replay is not None:
@@ -537,9 +552,6 @@ class Executor:
             self._behind.discard(run_id)
             self._build(live)
             self._act(live)
-        self._check_published()
-        if self._published:
-            self._send_home()
 
     def _send_home(self) -> None:
         """Give a few resting runs back to the members that they belong to by hash."""
@@ -548,17 +560,27 @@ class Executor:
         self._up_since = {node: self._up_since.get(node, now) for node in up}
         settled = [node for node in up if now - self._up_since[node] >= SETTLED_HOME_S]
         if self._node not in settled or len(settled) < 2:
+            self._settled_members = []
+            self._perhaps_away.clear()
             return
+        if settled != self._settled_members:
+            self._settled_members = settled
+            self._perhaps_away.update(dict.fromkeys(self.live))
         moves = 0
-        for live in self.live.values():
+        for run_id in list(islice(self._perhaps_away, LOOKS_PER_TICK)):
             if moves >= MOVES_PER_TICK:
                 return
-            if live.run.owner != self._node or live.attempt or live.answers or live.leaving:
+            del self._perhaps_away[run_id]
+            live = self.live.get(run_id)
+            if live is None or live.run.owner != self._node:
                 continue
             home = home_of(live.run.id, settled)
-            if home in live.run.refused:
-                continue  # It could not go on with this run before.
-            if home != self._node and live.replay is not None and not live.replay.outbox:
+            if home == self._node or home in live.run.refused:
+                continue  # It is there, or it could not go on there before.
+            self._perhaps_away[run_id] = None  # Until it is seen to have gone.
+            if live.replay is None or live.replay.outbox:
+                continue
+            if not live.attempt and not live.answers and not live.leaving:
                 self._hand_over(live, home, "going home")
                 moves += 1
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
@@ -23,6 +24,7 @@ from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
 from raftoral.machines.commands import HandOver, OwnSlots, Publish, StartRun
 from raftoral.machines.execution import Execution, OwnerChanged, RunStarted
+from raftoral.machines.placement import home_of
 from raftoral.registry.definition import Definition
 from raftoral.registry.loader import Loader
 from raftoral.replay.context import current
@@ -1087,6 +1089,48 @@ async def test_resting_runs_go_home_but_not_to_a_member_that_refused_them() -> N
         await asyncio.sleep(0.01)
         made.owner(away).executor.tick()
         await made.until(lambda: made.find(away).owner == home)
+
+
+@run
+async def test_homes_are_looked_up_only_when_members_or_owners_changed() -> None:
+    """Runs that rest at home cost nothing; a change has each of them looked at, 200 a tick."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[None]:
+        yield from Receive("end", str)
+
+    looked: list[str] = []
+
+    def counted(run_id: RunId, nodes: Any) -> NodeId:
+        looked.append(run_id)
+        return home_of(run_id, nodes)
+
+    ours = registry(w)
+    async with cluster(ours, ours) as made:
+        for number in range(900):
+            made.start(f"r{number}", w)
+        mine = made.members[0]
+        await made.until(lambda: len(mine.executor.live) == 900)
+        mine.executor._up_since = {NodeId(n): -100.0 for n in (1, 2)}
+        with patch("raftoral.runtime.executor.home_of", counted):
+            for _ in range(20):
+                before = len(looked)
+                mine.executor.tick()
+                assert len(looked) - before <= 200
+            count = len(looked)
+            assert sorted(looked) == sorted(
+                run_id for run_id, live in mine.executor.live.items() if live.run.owner == 1
+            )
+            for _ in range(20):
+                mine.executor.tick()
+            assert len(looked) == count
+            away = next(r for r, live in mine.executor.live.items() if live.run.owner == 2)
+            made.commit(HandOver(away, made.find(away).epoch, "", NodeId(1)).encode())
+            await made.until(lambda: mine.executor.live[away].run.owner == 1)
+            for _ in range(5):
+                mine.executor.tick()
+            await made.until(lambda: made.find(away).owner == 2)
+            await made.until(lambda: all(m.inbox.empty() for m in made.members))
 
 
 @run
