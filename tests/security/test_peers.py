@@ -137,6 +137,31 @@ def test_frames_travel_sealed(authority: Authority) -> None:
     on(authority, test)
 
 
+def test_snapshots_travel_sealed_on_a_connection_that_is_checked_as_well(
+    authority: Authority,
+) -> None:
+    """Their own connection takes the right certificate at both ends, and refuses another one."""
+
+    async def test(wire: Wire) -> None:
+        one, two = await wire.node(1), await wire.node(2)
+        liar = await wire.add(Peer(3, authority.tls("n3")))
+        for peer in (one, two, liar):
+            introduce(peer, one, two, liar)
+        await until(lambda: one.ups != [] and two.ups != [])
+        part = Frame(Kind.SNAPSHOT, GroupId(1), [1, 2, 1, b"x" * 200_000])
+        one.transport.set_bulk({TWO})
+        await until(lambda: one.transport.bulk(TWO) is not None)
+        assert one.transport.send(TWO, part)
+        one.transport.flush()
+        await until(lambda: (ONE, part) in two.frames)
+        two.names[THREE] = "another"
+        liar.transport.set_bulk({TWO})
+        await until(lambda: "'n3'" in two.reasons)
+        assert liar.transport.bulk(TWO) is None
+
+    on(authority, test)
+
+
 def test_a_joiner_calls_under_the_name_of_its_certificate(authority: Authority) -> None:
     """A handler learns which node the certificate of a stranger names."""
 

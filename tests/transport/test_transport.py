@@ -258,6 +258,69 @@ def test_reconnects_after_a_restart() -> None:
     on("tcp", test)
 
 
+def test_a_node_is_back_at_another_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that moved dials those that look for it where it was, also with the lowest id."""
+    monkeypatch.setattr(tcp, "PATIENCE_S", 0.05)
+
+    async def test(cluster: Cluster) -> None:
+        one, two, three = [await cluster.add(node) for node in (1, 2, 3)]
+        introduce(one, two, three)
+        everyone = [seen.transport for seen in (one, two, three)]
+        await until(lambda: [len(each.connected()) for each in everyone] == [2, 2, 2])
+        before = one.transport.address
+        await one.transport.close()
+        await until(lambda: two.downs == three.downs == [ONE])
+        again = await cluster.add(1)
+        assert again.transport.address != before
+        again.transport.set_peers({TWO: two.transport.address, THREE: three.transport.address})
+        await until(lambda: again.transport.connected() == [TWO, THREE])
+        await until(lambda: two.ups.count(ONE) == three.ups.count(ONE) == 2)
+        # Its connections serve both ends, and stay once the others know where it is.
+        introduce(again, two, three)
+        await asyncio.sleep(0.2)
+        assert two.transport.send(ONE, Frame(Kind.RAFT, GroupId(0), []))
+        two.transport.flush()
+        await until(lambda: len(again.frames) == 1)
+        assert again.downs == []
+
+    on("tcp", test)
+
+
+def test_a_pair_that_dials_at_once_keeps_one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where both ends dial, both keep the connection that the higher id has dialled."""
+    monkeypatch.setattr(tcp, "PATIENCE_S", 0)
+
+    async def test(cluster: Cluster) -> None:
+        for _ in range(20):
+            one, two = await cluster.add(1), await cluster.add(2)
+            introduce(one, two)
+            await until(lambda: bool(one.ups) and bool(two.ups))  # noqa: B023  # awaited at once
+            await asyncio.sleep(0.02)
+            (low,), (high,) = [
+                [each for each in seen.transport._all if each.peer]  # type: ignore[union-attr]
+                for seen in (one, two)
+            ]
+            assert (low.has_dialled, high.has_dialled) in ((False, True), (True, False))
+            assert one.transport.connected() == [TWO]
+            assert two.transport.connected() == [ONE]
+            assert len(one.ups) - len(one.downs) == len(two.ups) - len(two.downs) == 1
+
+    on("tcp", test)
+
+
+def test_the_higher_id_s_connection_wins() -> None:
+    """A lower id is refused while a connection of this node's own making is open."""
+
+    async def test(cluster: Cluster) -> None:
+        one, two = await cluster.pair()
+        (answer,) = await greeted(two, frame_of(Kind.HELLO, 1, "c", 1, "n1", 0))
+        assert answer.kind is Kind.REFUSED
+        assert "connected already" in answer.body[0]
+        assert (one.downs, two.downs) == ([], [])
+
+    on("tcp", test)
+
+
 def test_wrong_cluster_is_refused_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """A node of another cluster gets the reason; both ends log it once, however often it dials."""
 
@@ -279,7 +342,6 @@ def test_wrong_cluster_is_refused_once_in_the_log(caplog: pytest.LogCaptureFixtu
     ("local", "reason"),
     [
         (Local("c", NodeId(2), "n2"), "which is this node"),
-        (Local("c", NodeId(1), "n1"), "not the other way round"),
         (Local("c", NodeId(3), "thief"), "connected as 'n3'"),
         (Local("other", NodeId(0), "joiner"), "of cluster"),
     ],
@@ -468,5 +530,127 @@ def test_errors_of_unknown_shape() -> None:
         two.transport.flush()
         with pytest.raises(ProposalUnknown, match="broke"):
             await asking
+
+    on("tcp", test)
+
+
+# ------------------------------------------------------------------ snapshots
+@pytest.mark.parametrize("dialler", [1, 2])
+def test_snapshot_frames_have_a_connection_of_their_own(dialler: int) -> None:
+    """Either end opens one when it has something to send, and it ends without a trace."""
+
+    async def test(cluster: Cluster) -> None:
+        sender, receiver = await cluster.pair()
+        if dialler == 2:
+            sender, receiver = receiver, sender
+        here, there = sender.transport.local.node, receiver.transport.local.node
+        part = Frame(Kind.SNAPSHOT, GroupId(3), [1, 2, 1, b"chunk"])
+        assert not sender.transport.send(there, part)
+        sender.transport.set_bulk({there})
+        await until(lambda: sender.transport.bulk(there) is not None)
+        assert sender.transport.send(there, part)
+        sender.transport.flush()
+        await until(lambda: receiver.frames == [(here, part)])
+        sender.transport.set_bulk(())
+        await until(lambda: sender.transport.bulk(there) is None)
+        assert not sender.transport.send(there, part)
+        assert (sender.ups, receiver.ups) == ([there], [here])
+        assert sender.downs + receiver.downs == []
+
+    on("tcp", test)
+
+
+def test_no_beat_waits_behind_a_chunk() -> None:
+    """While the connection for snapshots is stuck and full, everything else arrives at once."""
+
+    async def test(cluster: Cluster) -> None:
+        one, two = await cluster.pair()
+        assert isinstance(one.transport, TcpTransport)
+        assert isinstance(two.transport, TcpTransport)
+        one.transport.set_bulk({TWO})
+        await until(lambda: one.transport.bulk(TWO) is not None)
+        incoming = two.transport._bulk_in
+        await until(lambda: ONE in incoming)
+        socket = incoming[ONE]._socket
+        assert socket is not None
+        socket.pause_reading()
+        part = Frame(Kind.SNAPSHOT, GroupId(3), [1, 2, 1, bytes(500_000)])
+        count = 0
+        while one.transport.send(TWO, part):
+            one.transport.flush()
+            count += 1
+        beat = frame_of(Kind.BEAT, 5)
+        assert one.transport.send(TWO, beat)
+        one.transport.flush()
+        await until(lambda: (ONE, beat) in two.frames)
+        assert len(two.frames) < 3
+        socket.resume_reading()
+        await until(lambda: len(two.frames) == count + 1)
+
+    on("tcp", test)
+
+
+def test_a_lost_connection_for_snapshots_is_dialled_again() -> None:
+    """Its successor is another object, and the peer was never down."""
+
+    async def test(cluster: Cluster) -> None:
+        one, two = await cluster.pair()
+        assert isinstance(one.transport, TcpTransport)
+        one.transport.set_bulk({TWO})
+        await until(lambda: one.transport.bulk(TWO) is not None)
+        first = one.transport.bulk(TWO)
+        assert first is not None
+        first.close("a test cuts it")
+        await until(lambda: one.transport.bulk(TWO) not in (None, first))
+        assert one.downs + two.downs == []
+        one.transport.set_peers({})
+        await until(lambda: one.transport.bulk(TWO) is None)
+
+    on("tcp", test)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "reason"),
+    [
+        (frame_of(Kind.BULK, 1, "other", 5, "n5", 0), "cluster"),
+        (frame_of(Kind.BULK, 1, "c", 0, "n5", 0), "without an id"),
+        (frame_of(Kind.BULK, 9, "c", 5, "n5", 0), "protocol"),
+        (frame_of(Kind.BULK, 1, "c", 2, "n2", 0), "which is this node"),
+        (frame_of(Kind.BULK, 1, "c", 1, "another", 0), "is connected as"),
+    ],
+)
+def test_a_connection_for_snapshots_is_checked_as_any_other(greeting: Frame, reason: str) -> None:
+    """Who would not be let in otherwise is not let in for snapshots."""
+
+    async def test(cluster: Cluster) -> None:
+        _one, two = await cluster.pair()
+        host, _, port = two.transport.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(encode(greeting))
+        decoder = Decoder()
+        decoder.receive(await reader.read())
+        answer = decoder.next_frame()
+        assert answer is not None
+        assert answer.kind is Kind.REFUSED
+        assert reason in answer.body[0]
+        writer.close()
+
+    on("tcp", test)
+
+
+def test_nothing_but_snapshots_comes_in_where_they_do() -> None:
+    """Another frame ends the connection for snapshots, and that one alone."""
+
+    async def test(cluster: Cluster) -> None:
+        one, two = await cluster.pair()
+        host, _, port = two.transport.address.rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(encode(frame_of(Kind.BULK, 1, "c", 1, "n1", 0)))
+        writer.write(encode(frame_of(Kind.BEAT, 5)))
+        await reader.read()
+        assert two.frames == []
+        assert two.transport.connected() == [ONE]
+        assert one.downs + two.downs == []
+        writer.close()
 
     on("tcp", test)
