@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Handler: TypeAlias = Callable[[NodeId, Value], Awaitable[Value]]
 """Answers one call; the sender is 0 for a stranger that has no id yet."""
 
+NAME_LENGTH_MAX: Final = 200
+"""Most characters in the name of a node or a cluster; a handshake with longer ones is refused."""
+
 CERTIFIED: Final[ContextVar[str]] = ContextVar("CERTIFIED", default="")
 """Inside a handler: the node that the caller's certificate names; empty without TLS."""
 

@@ -1,12 +1,14 @@
 """One listener and one TCP connection a peer, shared by all groups; another one for snapshots.
 
 Owns sockets, handshakes and redialling. Never looks into a frame that belongs to a group. The
-rules it keeps: of two nodes the one with the higher id dials and both use that connection; nothing
-but a handshake is read from a connection before the other end is known to be of this cluster;
-what waits for a slow peer is bounded. A node without an id yet, or one that calls an address,
-comes as a stranger (node 0) on a short-lived connection that carries calls only. With TLS, a
-connection is as much worth as the certificate at its other end: the name in the HELLO must be the
-certificate's, and the id must be that name's, for the connection and so for all its frames.
+rules it keeps: of two nodes the one with the higher id dials and both use that connection; the
+other one dials only after a while without, for it may be back at an address that nobody knows yet,
+and its connection gives way to one that the higher id dialled; nothing but a handshake is read from
+a connection before the other end is known to be of this cluster; what waits for a slow peer is
+bounded. A node without an id yet, or one that calls an address, comes as a stranger (node 0) on a
+short-lived connection that carries calls only. With TLS, a connection is as much worth as the
+certificate at its other end: the name in the HELLO must be the certificate's, and the id must be
+that name's, for the connection and so for all its frames.
 
 While a node sends snapshots to a peer, it dials a second connection, whichever id is higher, that
 passes the same checks and carries nothing else, so that no heartbeat stands in line behind a chunk.
@@ -23,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from raftoral.errors import NotTrusted, PeerError, Unavailable, UsageError
 from raftoral.ids import NOBODY, Millis, NodeId
 from raftoral.security.tls import NotTls, refuse_tls
-from raftoral.transport.base import Handler, Local
+from raftoral.transport.base import NAME_LENGTH_MAX, Handler, Local
 from raftoral.transport.frame import (
     PROTOCOL_VERSION,
     Decoder,
@@ -50,6 +52,8 @@ CONNECTIONS_MAX: Final = 1_000
 REFUSALS_MAX: Final = 1_000
 HANDSHAKE_TIMEOUT_S: Final = 3.0
 UNKNOWN_TIMEOUT_S: Final = 1.0
+PATIENCE_S: Final = 1.0
+"""How long the lower id of a pair waits for the other to dial."""
 REDIAL_FIRST_MS: Final = 50
 REDIAL_MAX_MS: Final = 1_000
 
@@ -244,9 +248,13 @@ class TcpTransport:
 
     # -------------------------------------------------------------- dialling
     def _dial_all(self) -> None:
-        """Keep one task for every peer that is ours to dial: those with lower ids."""
+        """Keep one task for every peer, and another one for those that are sent snapshots."""
+        if self._local.node == NOBODY:
+            return
         for node in self._peers:
-            if NOBODY < node < self._local.node and node not in self._dialling:
+            if node == self._local.node:
+                continue
+            if node not in self._dialling:
                 self._dialling[node] = asyncio.get_running_loop().create_task(self._dial(node))
             if node in self._bulk_wanted and node not in self._bulk_dialling:
                 self._bulk_dialling[node] = asyncio.get_running_loop().create_task(
@@ -256,6 +264,8 @@ class TcpTransport:
     async def _dial(self, node: NodeId, *, is_bulk: bool = False) -> None:
         pause_ms = REDIAL_FIRST_MS
         while True:
+            if not is_bulk:
+                await self._until_apart(node)
             try:
                 connection = await self._connect(
                     self._peers[node], self._local, HANDSHAKE_TIMEOUT_S, node, is_bulk=is_bulk
@@ -263,10 +273,22 @@ class TcpTransport:
                 pause_ms = REDIAL_FIRST_MS
                 await connection.lost.wait()
             except (Unavailable, PeerError, UsageError) as error:
-                self.refused(node, str(error))
+                if is_bulk or node not in self._open:
+                    self.refused(node, str(error))
             # Jitter, so that two restarted nodes do not keep step.
             await asyncio.sleep((pause_ms + self._chance(pause_ms)) / 1_000)
             pause_ms = min(2 * pause_ms, REDIAL_MAX_MS)
+
+    async def _until_apart(self, node: NodeId) -> None:
+        """Return when there is no connection, and it is not for the other end alone to dial."""
+        while True:
+            if (connection := self._open.get(node)) is not None:
+                await connection.lost.wait()
+            if node < self._local.node:
+                return
+            await asyncio.sleep(PATIENCE_S)
+            if node not in self._open:
+                return
 
     async def _connect(
         self,
@@ -348,12 +370,18 @@ class TcpTransport:
                 return "this node has no id yet"
             case _ if hello.node == mine.node:
                 return f"it claims to be node {mine.node}, which is this node"
-            case _ if hello.node < mine.node and not is_bulk:
-                return f"node {mine.node} dials node {hello.node}, not the other way round"
         other = self._open.get(hello.node)
-        if other is not None and other.name != hello.name:
+        if other is None:
+            return None
+        if other.name != hello.name:
             return f"node {hello.node} is connected as {other.name!r}, not as {hello.name!r}"
+        if not is_bulk and hello.node < mine.node and self._is_lasting(other):
+            return f"node {hello.node} is connected already; try again"
         return None
+
+    def _is_lasting(self, connection: Connection) -> bool:
+        """Whether the higher id of the pair dialled it, so that it stays where both have."""
+        return connection.has_dialled == (connection.peer < self._local.node)
 
     def is_unknown(self, node: NodeId) -> bool:
         """Tell whether nobody is known here to have this id."""
@@ -388,6 +416,9 @@ class TcpTransport:
             connections = self._bulk_out if connection.has_dialled else self._bulk_in
         former = connections.get(connection.peer)
         if former is not None:
+            if not connection.is_bulk and self._is_lasting(former) > self._is_lasting(connection):
+                connection.close("the other end has dialled as well")
+                return
             former.close("the peer connected anew")
         connections[connection.peer] = connection
         self.refusals.pop(connection.peer, None)
@@ -728,7 +759,7 @@ class Connection(asyncio.Protocol):
 def _hello_of(frame: Frame) -> tuple[int, Local, Millis]:
     """Return protocol version, sender and its wall clock."""
     version, cluster, node, name, wall = fields_of(frame, int, str, int, str, int)
-    if node < 0 or len(cluster) > 200 or len(name) > 200:
+    if node < 0 or max(len(cluster), len(name)) > NAME_LENGTH_MAX:
         raise PeerError("the peer sent a HELLO with fields out of bounds")
     return version, Local(cluster, NodeId(node), name), Millis(wall)
 
