@@ -86,11 +86,15 @@ class Publish(Command):
 
 @dataclass(frozen=True, slots=True)
 class TakeOver(Command):
-    """``lost`` does not answer: its runs go to ``members``, and it gets no new ones."""
+    """``lost`` does not answer: up to ``limit`` of its runs go to those of ``members`` that are up.
+
+    It gets no new ones. The result says how many went; if that is the limit, more may be left.
+    """
 
     tag = "takeover"
     lost: NodeId
     members: list[NodeId]
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from raftoral.codec import pack, pack_record, unpack, unpack_record
@@ -381,16 +382,16 @@ def _publish(step: _Step, command: commands.Publish) -> Result:
 
 
 def _take_over(step: _Step, command: commands.TakeOver) -> Result:
-    """Spread the runs of the lost node over the living members (semantics: owners, 1)."""
+    """Spread some runs of the lost node over the living members (semantics: owners, 1)."""
     if command.lost == NOBODY:
         raise UsageError("node 0 is nobody")
     known = runs.members(step.txn)
-    heirs = [node for node in command.members if node not in (command.lost, NOBODY)]
-    for node, (incarnation, _) in known.items():
-        if node == command.lost:
-            known[node] = (incarnation, False)
-    _store_members(step.txn, known)
-    moved = list(runs.owned_ids(step.txn, command.lost))
+    if command.lost in known:
+        known[command.lost] = (known[command.lost][0], False)
+        _store_members(step.txn, known)
+    # The proposer's list may be old; a run that goes to a member that is down would rest there.
+    heirs = [node for node in command.members if known.get(node, ("", False))[1]]
+    moved = list(islice(runs.owned_ids(step.txn, command.lost), command.limit))
     for run_id in moved:
         _assign(step, run_id, home_of(run_id, heirs))
     return ["ok", len(moved)]

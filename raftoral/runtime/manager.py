@@ -33,6 +33,9 @@ CAUGHT_UP_ENTRIES: Final = 64
 FORGET_EVERY_TICKS: Final = 1_200
 FORGET_LIMIT: Final = 500
 
+TAKE_OVER_LIMIT: Final = 1_000
+"""How many runs one entry takes over; a later tick sees what is left and takes more."""
+
 
 class Manager:
     """The periodic work of one node; `tick` is called in the node's loop."""
@@ -119,20 +122,27 @@ class Manager:
         if formed is not None and reader.get(runs.SLOT_MAP) is None:
             bitmap = management.slots_of(group, formed[1])
             self._propose(group, "slots", OwnSlots(bitmap).encode())
-        self._replace_silent(group, [node for node, (_, up) in known.items() if up])
+        self._replace_silent(group, known)
         if self._ticks % FORGET_EVERY_TICKS == 0:
             self._forget(group)
 
-    def _replace_silent(self, group: GroupId, up: list[NodeId]) -> None:
-        """Hand over the runs of a member that did not answer for an election timeout."""
+    def _replace_silent(self, group: GroupId, known: dict[NodeId, tuple[str, bool]]) -> None:
+        """Hand over the runs of members that did not answer for an election timeout, or are down."""
+        up = [node for node, (_, is_up) in known.items() if is_up]
         limit = self._config.election_timeout_s
         alive = [node for node in up if node == self._node or self._host.heard(node) <= limit]
         voters = self._host.groups[group].raw.status().conf.voters
         if 2 * sum(node in voters for node in alive) <= len(voters):
             return  # Not a quorum: this node is the one that is cut off.
-        for lost in sorted(set(up) - set(alive)):
+        silent = sorted(set(up) - set(alive))
+        for lost in silent:
             log.warning("group %d: node %d does not answer; its runs are taken over", group, lost)
-            self._propose(group, f"lost-{lost}", TakeOver(lost, alive).encode())
+        reader = self._host.groups[group].state
+        down = known.keys() - {*up, self._node}
+        left = sorted(node for node in down if any(runs.owned_ids(reader, node)))
+        for lost in (*silent, *left):
+            command = TakeOver(lost, alive, TAKE_OVER_LIMIT)
+            self._propose(group, f"lost-{lost}", command.encode())
 
     def _forget(self, group: GroupId) -> None:
         retention = millis_of(self._config.retention)

@@ -44,7 +44,7 @@ def plausible(chance: Random, reader: Reader) -> bytes:
             return commands.Publish(chance.choice(NODES), boot).encode()
         case 10:
             heirs = chance.sample(NODES, chance.randrange(3))
-            return commands.TakeOver(chance.choice(NODES), heirs).encode()
+            return commands.TakeOver(chance.choice(NODES), heirs, chance.randrange(4)).encode()
         case 11:
             to = chance.choice(NODES) if chance.random() < 0.5 else NodeId(0)
             return commands.HandOver(run_id, epoch, "reason", to).encode()

@@ -64,8 +64,8 @@ class Model:
                 return self.signal(command)
             case commands.Publish(node, boot):
                 return self.publish(index, node, boot)
-            case commands.TakeOver(lost, heirs):
-                return self.take_over(index, lost, heirs)
+            case commands.TakeOver(lost, heirs, limit):
+                return self.take_over(index, lost, heirs, limit)
             case commands.HandOver():
                 return self.hand_over(index, command)
             case commands.Forget(before, keep, limit):
@@ -156,16 +156,16 @@ class Model:
                     self.assign(run, index, node, [])
         return "ok"
 
-    def take_over(self, index: int, lost: int, heirs: list[Any]) -> str:
-        """Spread the runs of a lost member."""
+    def take_over(self, index: int, lost: int, heirs: list[Any], limit: int) -> str:
+        """Spread the first runs of a lost member."""
         if not lost:
             return "usage"
         if lost in self.up:
             self.up[lost] = (self.up[lost][0], False)
-        for run_id, run in self.runs.items():
-            if run.ended is None and run.owner == lost:
-                able = [node for node in heirs if node not in (0, lost)]
-                self.assign(run, index, home(run_id, able), [])
+        able = [node for node in heirs if self.up.get(node, ("", False))[1]]
+        owned = sorted(i for i, run in self.runs.items() if run.ended is None and run.owner == lost)
+        for run_id in owned[:limit]:
+            self.assign(self.runs[run_id], index, home(run_id, able), [])
         return "ok"
 
     def hand_over(self, index: int, command: commands.HandOver) -> str:

@@ -22,7 +22,7 @@ EVERY: list[Command] = [
     commands.Many([b"x", b"y"]),
     commands.Signal(RunId("r-1"), "approve", "s-1", b"\xc0"),
     commands.Publish(NodeId(2), "boot-1"),
-    commands.TakeOver(NodeId(2), [NodeId(1), NodeId(3)]),
+    commands.TakeOver(NodeId(2), [NodeId(1), NodeId(3)], 1_000),
     commands.HandOver(RunId("r-1"), Epoch(3), "because", NodeId(0)),
     commands.OwnSlots(b"\xff" * 128),
     commands.Forget(1000, 10, 5),

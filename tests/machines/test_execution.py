@@ -391,7 +391,7 @@ def test_take_over_spreads_the_runs_of_the_lost_only() -> None:
         group.start(run_id)
     before = {run_id: group.run(run_id) for run_id in ids}
     assert {run.owner for run in before.values()} == {1, 2, 3}
-    result = group.apply(commands.TakeOver(NodeId(2), [NodeId(1), NodeId(2), NodeId(3)]))
+    result = group.apply(commands.TakeOver(NodeId(2), [NodeId(1), NodeId(2), NodeId(3)], 100))
     moved = [run_id for run_id in ids if before[run_id].owner == 2]
     assert result == ["ok", len(moved)]
     for run_id in ids:
@@ -405,6 +405,31 @@ def test_take_over_spreads_the_runs_of_the_lost_only() -> None:
     assert runs.members_up(group.state) == [1, 3]
     assert group.start("new")[0] == "ok"
     assert group.run("new").owner != 2
+
+
+def test_take_over_moves_so_many_at_once_and_is_repeated() -> None:
+    """One entry moves up to its limit and says how many; the next moves more, until none is left."""
+    group = Group()
+    for number in range(30):
+        group.start(f"r{number}")
+    owned = len(list(runs.owned_ids(group.state, NodeId(2))))
+    assert owned > 4
+    answers: list[int] = []
+    while not answers or answers[-1] == 4:
+        answers.append(group.apply(commands.TakeOver(NodeId(2), [NodeId(1), NodeId(3)], 4))[1])
+        assert runs.members_up(group.state) == [1, 3]
+    assert sum(answers) == owned
+    assert not list(runs.owned_ids(group.state, NodeId(2)))
+
+
+def test_only_members_that_are_up_inherit() -> None:
+    """A list of members that is old gives no run to one that is down, or was never there."""
+    group = Group()
+    for number in range(12):
+        group.start(f"r{number}")
+    group.apply(commands.TakeOver(NodeId(2), [NodeId(1), NodeId(3)], 100))
+    group.apply(commands.TakeOver(NodeId(3), [NodeId(1), NodeId(2), NodeId(9)], 100))
+    assert {group.run(f"r{number}").owner for number in range(12)} == {1}
 
 
 def test_a_hand_over_goes_round_and_parks_when_nobody_is_left() -> None:
@@ -445,9 +470,9 @@ def test_nobody_is_no_member() -> None:
     """Node 0 can neither publish itself nor be lost, nor inherit."""
     group = Group()
     assert group.apply(commands.Publish(NOBODY, "x"))[:2] == ["refused", "usage"]
-    assert group.apply(commands.TakeOver(NOBODY, [NodeId(1)]))[:2] == ["refused", "usage"]
+    assert group.apply(commands.TakeOver(NOBODY, [NodeId(1)], 9))[:2] == ["refused", "usage"]
     group.start()
-    group.apply(commands.TakeOver(group.run().owner, [NOBODY]))
+    group.apply(commands.TakeOver(group.run().owner, [NOBODY], 9))
     assert group.run().status == runs.PARKED
 
 

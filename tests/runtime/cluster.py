@@ -246,7 +246,7 @@ class Cluster:
         member.alive = False
         member.executor.close()
         heirs = [each.node for each in self.members if each.alive]
-        self.commit(TakeOver(member.node, heirs).encode())
+        self.commit(TakeOver(member.node, heirs, 1_000).encode())
 
     def owner(self, run_id: str) -> Member:
         """Return who owns a run by the log."""
