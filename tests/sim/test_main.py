@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from raftoral.sim.__main__ import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_trace_holds_the_steps_of_one_group_as_lines_of_json(
