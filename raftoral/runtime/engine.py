@@ -57,6 +57,9 @@ log = logging.getLogger("raftoral.node")
 MANAGE_EVERY_S: Final = 0.1
 EXECUTORS_EVERY_S: Final = 0.25
 
+STEP_SHARE: Final = 0.8
+"""How much of the shortest election timeout one step of a workflow may take."""
+
 
 class GroupPort:
     """`raftoral.runtime.executor.Port` over the host."""
@@ -122,7 +125,7 @@ class Engine:
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._chance = random.SystemRandom().randrange
         self._clock = SystemClock()
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(STEP_SHARE * config.election_timeout_s)
         self._attempts = Attempts(registry, application, config.activity_threads)
         self.incarnation = uuid4().hex[:12]
         self._store: NodeStore | None = None

@@ -184,7 +184,8 @@ class Executor:
             with self._watchdog.step():
                 live.close()
         except StepTooLong:
-            log.exception("run %s: a `finally` block computes for more than a second", live.run.id)
+            limit = self._watchdog.limit_s
+            log.exception("run %s: a `finally` block takes over %g s", live.run.id, limit)
         except BaseException:
             log.exception("run %s: a `finally` block failed", live.run.id)
 
@@ -286,8 +287,8 @@ class Executor:
                 live.replay.feed_all(self._watchdog.each(events))
         except StepTooLong as error:
             live.stuck = (
-                f"a step computes for more than a second at {_last_line(error)}; a workflow only "
-                "decides, so move the work into an activity"
+                f"a step computes for more than {self._watchdog.limit_s:g} s at "
+                f"{_last_line(error)}; a workflow only decides, so move the work into an activity"
             )
         except RaftoralError as error:
             live.stuck = str(error)

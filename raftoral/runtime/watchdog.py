@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-STEP_SECONDS_MAX: Final = 1.0
+CHECKS_PER_LIMIT: Final = 8
 
 
 class StepTooLong(BaseException):
@@ -26,10 +26,10 @@ class StepTooLong(BaseException):
 
 
 class Watchdog:
-    """Watches the steps of one thread."""
+    """Watches the steps of one thread; none may take longer than ``limit_s`` seconds."""
 
-    def __init__(self, limit_s: float = STEP_SECONDS_MAX) -> None:
-        self._limit = limit_s
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
         self._lock = threading.Lock()
         self._began: float | None = None
         self._fired = False
@@ -71,10 +71,10 @@ class Watchdog:
             yield item
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._limit / 4):
+        while not self._stop.wait(self.limit_s / CHECKS_PER_LIMIT):
             with self._lock:
                 now = time.monotonic()
-                if self._began is not None and now - self._began > self._limit:
+                if self._began is not None and now - self._began > self.limit_s:
                     self._fired = True
                     # Once more after the limit: the step's own handlers may compute too long.
                     self._began = now

@@ -45,6 +45,18 @@ def test_a_long_step_is_left(watchdog: Watchdog) -> None:
             spin(0.005)
 
 
+def test_a_step_is_left_soon_after_its_limit() -> None:
+    """The limit is checked often enough that a step never lasts twice as long."""
+    made = Watchdog(0.4)
+    made.start()
+    began = time.monotonic()
+    with pytest.raises(StepTooLong), made.step():
+        spin(10)
+    took = time.monotonic() - began
+    made.stop()
+    assert 0.4 <= took < 0.8
+
+
 def test_no_handler_of_a_workflow_swallows_it(watchdog: Watchdog) -> None:
     """`except Exception` does not catch it; what a handler computes too long is left as well."""
 
