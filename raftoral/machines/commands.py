@@ -118,7 +118,10 @@ class OwnSlots(Command):
 
 @dataclass(frozen=True, slots=True)
 class Forget(Command):
-    """Remove what ended before ``before`` (milliseconds), at most ``limit`` runs."""
+    """Remove what ended before ``before`` (milliseconds) or beyond the ``keep`` newest.
+
+    At most ``limit`` runs; the result says how many.
+    """
 
     tag = "forget"
     before: int

@@ -34,6 +34,7 @@ LIVE_RUNS_MAX: Final = 200_000
 
 Result: TypeAlias = "list[Any]"
 _LIVE_COUNT: Final = b"n"
+_FINISHED_COUNT: Final = b"f"
 
 
 # ------------------------------------------------------------------ events
@@ -165,7 +166,7 @@ def _start(step: _Step, command: commands.StartRun) -> Result:
     known = runs.find(step.txn, command.run_id)
     if known is not None:
         return _join(known, command, input_hash)
-    live = _live_count(step.txn)
+    live = _count(step.txn, _LIVE_COUNT)
     if live >= LIVE_RUNS_MAX:
         raise _Refused("unavailable", f"the group has {live:,} live runs, its bound; try later")
     owner = home_of(command.run_id, runs.members_up(step.txn))
@@ -192,7 +193,7 @@ def _start(step: _Step, command: commands.StartRun) -> Result:
     )
     run = runs.append(step.txn, run, [event])
     runs.put(step.txn, run, None)
-    _set_live_count(step.txn, live + 1)
+    _add(step.txn, _LIVE_COUNT, 1)
     step.events.append(RunStarted(run, event))
     return ["ok", "started", run.version]
 
@@ -222,12 +223,13 @@ def _own_slots(step: _Step, bitmap: bytes) -> Result:
     return ["ok"]
 
 
-def _live_count(reader: Reader) -> int:
-    return int.from_bytes(reader.get(_LIVE_COUNT) or b"", "big")
+def _count(reader: Reader, key: bytes) -> int:
+    return int.from_bytes(reader.get(key) or b"", "big")
 
 
-def _set_live_count(txn: Transaction, count: int) -> None:
-    txn.put(_LIVE_COUNT, count.to_bytes(8, "big"))
+def _add(txn: Transaction, key: bytes, more: int) -> None:
+    # A store of before the count of finished runs begins at none: it must not go below.
+    txn.put(key, max(0, _count(txn, key) + more).to_bytes(8, "big"))
 
 
 # ------------------------------------------------------------------ settling
@@ -331,7 +333,8 @@ def _write_event(step: _Step, run_id: RunId, event: history.Event) -> None:
 def _end(step: _Step, run: Run, event: history.Ended) -> Run:
     status = COMPLETED if event.status == COMPLETED else FAILED
     runs.clear_mail(step.txn, run.id)
-    _set_live_count(step.txn, _live_count(step.txn) - 1)
+    _add(step.txn, _LIVE_COUNT, -1)
+    _add(step.txn, _FINISHED_COUNT, 1)
     return replace(run, status=status, ended_at=step.now)
 
 
@@ -443,16 +446,16 @@ def _store_members(txn: Transaction, known: dict[NodeId, tuple[str, bool]]) -> N
 # ------------------------------------------------------------------ retention
 def _forget(step: _Step, command: commands.Forget) -> Result:
     """Remove runs that ended before a time, or beyond the ``keep`` newest, at most ``limit``."""
-    finished = list(runs.finished_ids(step.txn))
-    surplus = len(finished) - command.keep
-    old = [
-        run_id
-        for place, (ended, run_id) in enumerate(finished)
-        if ended < command.before or place < surplus
-    ][: command.limit]
+    surplus = _count(step.txn, _FINISHED_COUNT) - command.keep
+    old: list[RunId] = []
+    for ended, run_id in islice(runs.finished_ids(step.txn), command.limit):
+        if ended >= command.before and len(old) >= surplus:
+            break
+        old.append(run_id)
     for run_id in old:
         run = runs.find(step.txn, run_id)
         assert run is not None, "an index names a run that is not there"
         runs.forget(step.txn, run)
         step.events.append(Forgotten(run_id))
+    _add(step.txn, _FINISHED_COUNT, -len(old))
     return ["ok", len(old)]

@@ -3,7 +3,8 @@
 Owns the key layout. One run takes ``r/<id>/s`` (its record), ``r/<id>/h/<position>`` (its events),
 ``r/<id>/t/<path>`` (timers), ``r/<id>/m/<name>/<seq>`` (mailboxes), ``r/<id>/i/<signal id>`` (seen
 signals) and one entry in each index that fits: ``a/`` live, ``o/<node>/`` by owner, ``p/`` parked,
-``e/<ended>`` finished, ``l/<started>`` all. Group-wide: ``c`` clock, ``k`` members, ``s`` slots.
+``e/<ended>`` finished, ``l/<started>`` all. Group-wide: ``c`` clock, ``k`` members, ``s`` slots,
+``n`` how many are live, ``f`` how many are finished.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ log = logging.getLogger("raftoral.manager")
 CAUGHT_UP_ENTRIES: Final = 64
 """How near the leader's commit index a learner must be before it votes."""
 
-FORGET_EVERY_TICKS: Final = 1_200
+FORGET_EVERY_TICKS: Final = 100
+"""Ten seconds."""
+
 FORGET_LIMIT: Final = 500
 
 TAKE_OVER_LIMIT: Final = 1_000
@@ -147,8 +149,15 @@ class Manager:
     def _forget(self, group: GroupId) -> None:
         retention = millis_of(self._config.retention)
         before = Millis(max(0, self._host.stamp_now(group) - retention))
-        command = Forget(before, self._config.retained_runs, FORGET_LIMIT)
-        self._propose(group, "forget", command.encode())
+        command = Forget(before, self._config.retained_runs, FORGET_LIMIT).encode()
+
+        async def until_few() -> None:
+            """Repeat it while there is more than one entry takes."""
+            result = await self._host.propose(group, command, timeout=2.0)
+            while result == ["ok", FORGET_LIMIT]:
+                result = await self._host.propose(group, command, timeout=2.0)
+
+        self._once(group, "forget", until_few)
 
     # -------------------------------------------------------------- one step at a time
     def _propose(self, group: GroupId, what: str, command: bytes) -> None:

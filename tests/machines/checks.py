@@ -29,6 +29,7 @@ def check_indexes(state: MemoryKeyValue) -> None:
     assert stored == expected
     live = sum(run is not None and run.live for run in found.values())
     assert int.from_bytes(state.get(b"n") or b"", "big") == live
+    assert int.from_bytes(state.get(b"f") or b"", "big") == len(found) - live
 
 
 def run_id(key: bytes) -> RunId:

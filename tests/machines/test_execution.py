@@ -21,6 +21,9 @@ from tests.machines.hostile import IDS, SIGNALS, plausible
 from tests.machines.model import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from raftoral.kv import Reader
     from raftoral.machines.base import Result
 
 R = RunId("r")
@@ -496,6 +499,27 @@ def test_forget_removes_the_oldest_and_everything_of_them() -> None:
     assert not list(group.state.scan(b"r/r0/"))
     assert group.signal("go", "s1", run_id="r0")[:2] == ["refused", "unknown_run"]
     assert group.start("r0", given=7)[:2] == ["ok", "started"], "the id is free again"
+
+
+def test_forget_looks_only_at_what_it_removes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept, up to a hundred thousand runs, is not read each time."""
+    group = Group()
+    for number in range(20):
+        group.start(f"r{number}")
+        group.settle(Ended("completed", None), run_id=f"r{number}")
+    seen: list[str] = []
+    real = runs.finished_ids
+
+    def counted(reader: Reader) -> Iterator[tuple[Millis, RunId]]:
+        for ended, run_id in real(reader):
+            seen.append(run_id)
+            yield ended, run_id
+
+    monkeypatch.setattr(runs, "finished_ids", counted)
+    assert group.apply(commands.Forget(0, 100, 9)) == ["ok", 0]
+    assert group.apply(commands.Forget(0, 18, 9)) == ["ok", 2]
+    assert group.apply(commands.Forget(0, 1, 9)) == ["ok", 9]
+    assert len(seen) == 1 + 3 + 9
 
 
 def test_the_clock_never_goes_back() -> None:

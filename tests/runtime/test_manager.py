@@ -10,10 +10,20 @@ from raftoral.codec import pack
 from raftoral.ids import SLOTS, GroupId, Index, Millis, NodeId, RunId, Version
 from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
-from raftoral.machines.commands import Command, OwnSlots, Publish, StartRun, TakeOver, decode
+from raftoral.machines.commands import (
+    Command,
+    Forget,
+    OwnSlots,
+    Publish,
+    Settle,
+    StartRun,
+    TakeOver,
+    decode,
+)
 from raftoral.machines.execution import Execution
+from raftoral.replay.history import Ended, encode
 from raftoral.runtime.config import NodeConfig
-from raftoral.runtime.manager import TAKE_OVER_LIMIT, Manager
+from raftoral.runtime.manager import FORGET_EVERY_TICKS, FORGET_LIMIT, TAKE_OVER_LIMIT, Manager
 
 if TYPE_CHECKING:
     from raftoral.machines.base import Result
@@ -52,14 +62,26 @@ class FakeHost:
         return result
 
 
-async def settled(host: FakeHost) -> Manager:
+async def settled(host: FakeHost, **options: Any) -> Manager:
     """Return the manager of node 1 in a group of three, all up."""
     await host.propose(GROUP, OwnSlots(b"\xff" * (SLOTS // 8)).encode(), 1)
     for node in NODES:
         await host.propose(GROUP, Publish(node, "boot").encode(), 1)
-    return Manager(
-        NodeId(1), "boot", NodeConfig(), cast("Any", host), lambda _: None, lambda _: None
-    )
+    config = NodeConfig(**options)
+    return Manager(NodeId(1), "boot", config, cast("Any", host), lambda _: None, lambda _: None)
+
+
+async def start(host: FakeHost, count: int) -> list[runs.Run]:
+    """Start so many runs."""
+    started = []
+    for number in range(count):
+        run_id = RunId(f"r{number}")
+        command = StartRun(run_id, "w", Version(1), "m", pack({}), Index(0))
+        await host.propose(GROUP, command.encode(), 1)
+        run = runs.find(host.state, run_id)
+        assert run is not None
+        started.append(run)
+    return started
 
 
 async def turn(manager: Manager) -> None:
@@ -75,9 +97,7 @@ def test_all_runs_of_a_silent_member_are_taken_over_in_parts() -> None:
     async def story() -> None:
         host = FakeHost()
         manager = await settled(host)
-        for number in range(3 * TAKE_OVER_LIMIT + 600):
-            start = StartRun(RunId(f"r{number}"), "w", Version(1), "m", pack({}), Index(0))
-            await host.propose(GROUP, start.encode(), 1)
+        await start(host, 3 * TAKE_OVER_LIMIT + 600)
         owned = len(list(runs.owned_ids(host.state, NodeId(3))))
         assert owned > TAKE_OVER_LIMIT
         host.silent = {NodeId(3)}
@@ -90,5 +110,25 @@ def test_all_runs_of_a_silent_member_are_taken_over_in_parts() -> None:
         await turn(manager)
         sent = [each for each in host.proposed if isinstance(each, TakeOver)]
         assert sent == [TakeOver(NodeId(3), NODES[:2], TAKE_OVER_LIMIT)] * 2
+
+    asyncio.run(story())
+
+
+def test_old_runs_are_forgotten_until_few_are_left() -> None:
+    """While one entry is full of what it removes, the next one follows at once."""
+
+    async def story() -> None:
+        host = FakeHost()
+        manager = await settled(host, retained_runs=10)
+        for run in await start(host, 2 * FORGET_LIMIT + 30):
+            end = Settle(run.id, run.epoch, run.length, [encode(Ended("completed", None))])
+            await host.propose(GROUP, end.encode(), 1)
+        manager._ticks = 1
+        await turn(manager)
+        assert len(list(runs.finished_ids(host.state))) == 2 * FORGET_LIMIT + 30, "not each tick"
+        manager._ticks = FORGET_EVERY_TICKS
+        await turn(manager)
+        assert len(list(runs.finished_ids(host.state))) == 10
+        assert sum(isinstance(each, Forget) for each in host.proposed) == 3
 
     asyncio.run(story())
