@@ -3,13 +3,15 @@
 Workflows advance in the node's own thread. A `while True` without an effect would hold it for ever;
 after the limit a second thread raises `StepTooLong` inside the step. Only Python code can be
 interrupted so: one call into C that never returns cannot.
+
+The limit is counted in looks of the watching thread, not read from a clock: a process that was
+stopped, or starved by others, did not compute meanwhile, and its steps are innocent.
 """
 
 from __future__ import annotations
 
 import ctypes
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -31,7 +33,8 @@ class Watchdog:
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self._lock = threading.Lock()
-        self._began: float | None = None
+        self._looks: int | None = None
+        """How often the step that runs now was seen; None between steps."""
         self._fired = False
         self._watched = 0
         self._stop = threading.Event()
@@ -53,12 +56,12 @@ class Watchdog:
         """Watch the body; it is left by `StepTooLong` when it takes longer than the limit."""
         with self._lock:
             self._fired = False
-            self._began = time.monotonic()
+            self._looks = 0
         try:
             yield
         finally:
             with self._lock:
-                self._began = None
+                self._looks = None
                 if self._fired:
                     # The step may have ended by itself just now: take back what is not raised yet.
                     self._fired = False
@@ -67,17 +70,19 @@ class Watchdog:
     def each(self, items: Iterable[T]) -> Iterator[T]:
         """Yield the items within a `step`, whose limit is then for each of them."""
         for item in items:
-            self._began = time.monotonic()
+            self._looks = 0
             yield item
 
     def _watch(self) -> None:
         while not self._stop.wait(self.limit_s / CHECKS_PER_LIMIT):
             with self._lock:
-                now = time.monotonic()
-                if self._began is not None and now - self._began > self.limit_s:
+                if self._looks is None:
+                    continue
+                self._looks += 1
+                if self._looks > CHECKS_PER_LIMIT:
                     self._fired = True
                     # Once more after the limit: the step's own handlers may compute too long.
-                    self._began = now
+                    self._looks = 0
                     _raise_in(self._watched, StepTooLong)
 
 

@@ -252,8 +252,7 @@ def test_reconnects_after_a_restart() -> None:
         again = Seen(tcp_transport(Local("c", ONE, "n1"), address))
         await again.transport.start()
         cluster.all.append(again)
-        await until(lambda: again.ups == [TWO])
-        assert two.ups == [ONE, ONE]
+        await until(lambda: again.ups == [TWO] and two.ups == [ONE, ONE])
 
     on("tcp", test)
 
