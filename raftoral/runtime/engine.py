@@ -329,6 +329,17 @@ class Engine:
         self.executors[group] = executor
         executor.load()
 
+    def application_changed(self) -> None:
+        """Begin anew with what the application registers now, and tell the groups.
+
+        Runs that were parked because this node could not go on with them come back with the new
+        incarnation's `Publish`.
+        """
+        assert self._manager is not None, "the application changes after the start"
+        self.incarnation = self._manager.incarnation = uuid4().hex[:12]
+        for executor in self.executors.values():
+            executor.load()
+
     def _applied(self, group: GroupId, _index: Index, events: Sequence[Any]) -> None:
         if group == MANAGEMENT:
             self.transport.names_changed()

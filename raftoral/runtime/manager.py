@@ -52,7 +52,7 @@ class Manager:
         set_peers: Callable[[dict[NodeId, str]], None],
     ) -> None:
         self._node = node
-        self._incarnation = incarnation
+        self.incarnation = incarnation
         self._config = config
         self._host = host
         self._open_group = open_group
@@ -115,10 +115,10 @@ class Manager:
         reader = self._host.groups[group].state
         known = runs.members(reader)
         if (
-            known.get(self._node) != (self._incarnation, True)
+            known.get(self._node) != (self.incarnation, True)
             and self._node in self._host.groups[group].raw.conf.voters
         ):
-            self._propose(group, "publish", Publish(self._node, self._incarnation).encode())
+            self._propose(group, "publish", Publish(self._node, self.incarnation).encode())
         if not self._host.groups[group].raw.is_leader:
             return
         if formed is not None and reader.get(runs.SLOT_MAP) is None:

@@ -161,12 +161,13 @@ class Node:
     ) -> list[DefinitionView]:
         """Deploy a `.rwf` file (a `Path`), a `.rwf` text, or a Python workflow of the registry.
 
-        ``path`` is what diagnostics call a text. Returns one view a workflow; `DefinitionRefused` with every diagnostic if it is broken, or if
-        the version is deployed with another meaning.
+        ``path`` is what diagnostics call a text. Returns one view a workflow; `DefinitionRefused`
+        with every diagnostic if it is broken, or if the version is deployed with another meaning.
         """
         if isinstance(what, Workflow):
             if self.registry.workflows.get((what.name, what.version)) is not what:
                 self.registry.add_workflow(what)
+                await self._ask(_application_changed)
             return [await self._ask(lambda engine: engine.requests.deploy_python(what))]
         path, text = (str(what), _read(what)) if isinstance(what, Path) else (path, what)
         return await self._ask(lambda engine: engine.requests.deploy_text(path, text))
@@ -292,6 +293,10 @@ class Node:
     ) -> list[RunView]:
         """Return runs, the one started last first; ``after`` is the last id of the page before."""
         return await self._ask(lambda engine: engine.requests.listing(status, name, limit, after))
+
+
+async def _application_changed(engine: Engine) -> None:
+    engine.application_changed()
 
 
 def _target(workflow: str | Workflow[Any, Any], version: int | None) -> tuple[str, int | None, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from raftoral import Compute, Flow, Money, Node, Registry, UsageError, activity, workflow
+from raftoral import Compute, Flow, Money, Node, Receive, Registry, UsageError, activity, workflow
 from raftoral.errors import RunConflict, Unavailable, UnknownRun, WorkflowFailed
 from raftoral.groups.clock import SystemClock
 from raftoral.ids import MANAGEMENT, NodeId
@@ -60,6 +60,13 @@ def priced(amount: Money, note: str) -> Flow[dict[str, object]]:
     """Give back what was given."""
     yield from Compute("result", double, 1)
     return {"amount": amount, "note": note}
+
+
+@workflow("waiting", version=1)
+def waiting() -> Flow[int]:
+    """Wait for a number."""
+    number = yield from Receive("go", int)
+    return number
 
 
 @pytest.fixture
@@ -119,6 +126,26 @@ def _crash_while_joining(folder: str, cluster: str) -> None:
     store.set_identity(Identity(cluster, NodeId(2), "node-2"))
     assert store.group(MANAGEMENT).last_index() == 0
     store.close()
+
+
+def test_a_workflow_that_is_registered_late_goes_on_with_its_parked_runs(
+    address: str, tmp_path: Path
+) -> None:
+    """A run that was parked for want of its code comes back when the application deploys it."""
+
+    async def main() -> None:
+        async with Node(Registry(), data=tmp_path / "a", listen=address) as node:
+            await node.deploy(waiting)
+            await node.start_run(waiting, id="w")
+        async with Node(Registry(), data=tmp_path / "a", listen=address) as node:
+            while (await node.show("w")).status != "parked":
+                await asyncio.sleep(0.02)
+            await node.signal("w", "go", 7)
+            await node.deploy(waiting)
+            view = await node.wait("w", 10)
+            assert (view.status, view.result) == ("completed", 7)
+
+    asyncio.run(main())
 
 
 def test_a_founder_stopped_before_its_first_words_founds_its_cluster_at_the_next_start(
