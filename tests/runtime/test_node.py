@@ -138,8 +138,11 @@ def test_a_workflow_that_is_registered_late_goes_on_with_its_parked_runs(
             await node.deploy(waiting)
             await node.start_run(waiting, id="w")
         async with Node(Registry(), data=tmp_path / "a", listen=address) as node:
-            while (await node.show("w")).status != "parked":
+            for _ in range(500):
+                if (await node.show("w")).status == "parked":
+                    break
                 await asyncio.sleep(0.02)
+            assert (await node.show("w")).status == "parked"
             await node.signal("w", "go", 7)
             await node.deploy(waiting)
             view = await node.wait("w", 10)
