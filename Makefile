@@ -26,6 +26,7 @@ demo: $(STAMP)   ## three processes, sixty runs, one killed owner, everything ve
 	@$(BIN)/python -m raftoral demo
 
 test: check      ## format, lint, types, imports and every test (under 10 minutes on 2 cores)
+	$(if $(wildcard $(CORPORA)),RAFTORAL_CORPORA=$(abspath $(CORPORA))) \
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 check: $(STAMP)  ## format, lint, types, imports
