@@ -7,7 +7,7 @@ kinds). Reading is bounded before and while it parses. Source: the msgpack speci
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -16,7 +16,6 @@ import msgpack
 
 from raftoral.errors import CorruptionError, InvalidInput, LimitExceeded
 from raftoral.values import (
-    EPOCH,
     EXACT,
     INT_MAX,
     INT_MIN,
@@ -197,9 +196,6 @@ def _at(place: list[str | int], names: Sequence[str]) -> str:
             part = names[part]
         text += f"[{part}]" if type(part) is int else f".{part}"
     return f"`{text.lstrip('.')}`" if text else "the value"
-
-
-assert EPOCH.tzinfo is UTC
 
 
 # ------------------------------------------------------------------ records of our own
