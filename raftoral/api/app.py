@@ -22,7 +22,8 @@ from raftoral.api.failures import answer_for, refusal
 from raftoral.api.guard import Guard
 from raftoral.convert import to_json
 from raftoral.errors import InvalidInput
-from raftoral.replay.history import decode, describe
+from raftoral.replay.history import decode
+from raftoral.replay.wording import describe
 from raftoral.runtime.views import ClusterView, RunView
 
 if TYPE_CHECKING:

@@ -306,7 +306,14 @@ def _check_event(step: _Step, run_id: RunId, event: history.Event) -> None:
             # By bytes: True is not 1.
             if mail is None or _packed(*mail) != _packed(signal_id, value):
                 raise _Refused("stale", f"signal {signal_id} is not the oldest of its mailbox")
-        case history.Started() | history.Ended("terminated"):
+        case (
+            history.Started()
+            | history.ChildDone()
+            | history.CancelAsked()
+            | history.Paused()
+            | history.Resumed()
+            | history.Ended("terminated")
+        ):
             raise UsageError("a run is started and terminated by its group only")
         case _:
             pass

@@ -1,19 +1,21 @@
 """The settled steps of one run: what each event holds, and its canonical bytes.
 
 Owns the event kinds and their encoding; nothing else enters a history. An event's bytes are packed
-once, by the owner of the run, and are compared and stored as they are ever after.
+once and are compared and stored as they are ever after.
+
+There are three classes of events. What the code *yielded* (`Set`, `Logged`, `Opened`, `Closed`,
+`ChildAsked`, `Restarted`, `Ended`) follows from the events before it. An *answer* of the owner
+(`Retry`, `Asked`, `Done`, `TimerSet`, `TimerFired`, `Taken`, `Noted`, `CallbackOpened`, `Updated`)
+is to something that a branch waits for. An *arrival* (`Started`, `ChildDone`, `CallbackDone`,
+`CancelAsked`, `Paused`, `Resumed`) is written by the group itself and may stand between any two.
 """
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from raftoral.codec import VALUE_BYTES_MAX, pack, unpack
-from raftoral.convert import to_plain
-from raftoral.errors import CorruptionError, RaftoralError, WorkflowFailed
-from raftoral.replay.text import short
-from raftoral.values import instant_of
+from raftoral.errors import CorruptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 Failure: TypeAlias = "list[Value]"
 """A failure as stored: [name, message, details]."""
 
-MESSAGE_MAX: Final = 4_000
-"""How many characters of a failure's message are kept."""
-
 CALL_BYTES_MAX: Final = 256
 """A call is recorded whole up to this size, and as a digest of its arguments above it."""
 
@@ -34,6 +33,9 @@ HISTORY_EVENTS_MAX: Final = 20_000
 HISTORY_BYTES_MAX: Final = 8 * 1024 * 1024
 """How long one history may grow; a replay refuses to run ahead further, a group to store more."""
 
+
+BRANCHES_MAX: Final = 1_000
+"""How many branches one group may have."""
 
 DUE_MAX: Final = 253_402_300_799_999
 """The last moment that a timer may wait for: the end of the year 9999."""
@@ -109,6 +111,113 @@ class Logged(NamedTuple):
     text: str
 
 
+class Opened(NamedTuple):
+    """A group of ``n`` branches began: a parallel, a race or a fan-out."""
+
+    path: str
+    n: int
+
+
+class Closed(NamedTuple):
+    """A group of branches is over; ``order`` holds their indexes in the order in which they ended.
+
+    Of a race the first is the winner. Results are never here: replay makes them again.
+    """
+
+    path: str
+    order: list[int]
+
+
+class ChildAsked(NamedTuple):
+    """A child run was asked for; its group hears of it from the outbox of this one.
+
+    ``version`` 0 is the newest one there. ``input`` is a map by name or a list by position.
+    ``close`` says what happens to it when this run ends: `CLOSINGS`. Nobody waits for the end of a
+    ``detached`` one.
+    """
+
+    path: str
+    id: str
+    name: str
+    version: int
+    input: Value
+    close: str
+    detached: bool
+
+
+class ChildDone(NamedTuple):
+    """A child run ended: with its result, or with a `Failure`."""
+
+    path: str
+    ok: bool
+    value: Value
+
+
+class CallbackOpened(NamedTuple):
+    """A token was made with which anyone may complete this step."""
+
+    path: str
+    token: str
+
+
+class CallbackDone(NamedTuple):
+    """The holder of the token completed the step, or its time is up."""
+
+    path: str
+    ok: bool
+    value: Value
+
+
+class CancelAsked(NamedTuple):
+    """Somebody asked the run to stop: it meets a failure `Cancelled` at its next effect."""
+
+    reason: str
+
+
+class Paused(NamedTuple):
+    """The owner begins nothing more until `Resumed`."""
+
+    reason: str
+
+
+class Resumed(NamedTuple):
+    """The owner goes on."""
+
+
+class Asked(NamedTuple):
+    """An attempt of an activity that may be attempted once only is about to begin."""
+
+    path: str
+    attempt: int
+
+
+class Noted(NamedTuple):
+    """The owner looked at its clock or rolled its dice; ``kind`` is one of `NOTES`."""
+
+    path: str
+    kind: str
+    value: Value
+
+
+class Updated(NamedTuple):
+    """A request was taken and answered: ``answer`` is a `Failure` if it was refused.
+
+    A refused one leaves the code where it was.
+    """
+
+    path: str
+    update_id: str
+    value: Value
+    ok: bool
+    answer: Value
+
+
+class Restarted(NamedTuple):
+    """The run begins anew with another input; this is the last event of its generation."""
+
+    input: Value
+
+
 class Ended(NamedTuple):
     """The last event. ``value`` is the result if ``status`` is completed, else a `Failure`."""
 
@@ -116,7 +225,18 @@ class Ended(NamedTuple):
     value: Value
 
 
-Event: TypeAlias = Started | Set | Retry | Done | TimerSet | TimerFired | Taken | Logged | Ended
+CLOSINGS: Final = ("abandon", "cancel", "terminate")
+"""What may happen to a child when its parent ends."""
+
+NOTES: Final = ("now", "random", "uuid")
+"""What may be noted: an instant, an int of 64 bit from 0, a text."""
+
+Yielded: TypeAlias = Set | Logged | Opened | Closed | ChildAsked | Restarted | Ended
+Answer: TypeAlias = (
+    Retry | Asked | Done | TimerSet | TimerFired | Taken | Noted | CallbackOpened | Updated
+)
+Arrival: TypeAlias = Started | ChildDone | CallbackDone | CancelAsked | Paused | Resumed
+Event: TypeAlias = Yielded | Answer | Arrival
 
 _KINDS: Final[tuple[type[Event], ...]] = (
     Started,
@@ -128,6 +248,19 @@ _KINDS: Final[tuple[type[Event], ...]] = (
     Taken,
     Logged,
     Ended,
+    Opened,
+    Closed,
+    ChildAsked,
+    ChildDone,
+    CallbackOpened,
+    CallbackDone,
+    CancelAsked,
+    Paused,
+    Resumed,
+    Asked,
+    Noted,
+    Updated,
+    Restarted,
 )
 _BY_NAME: Final = {kind.__name__: cast("Callable[..., Event]", kind) for kind in _KINDS}
 _NAMES: Final = {kind: ("kind", *kind._fields) for kind in _KINDS}
@@ -166,22 +299,46 @@ def check(event: Event) -> None:
     For whoever takes events from outside; `decode` alone trusts the fields, since a replay reads
     only what a group has checked.
     """
+    if not _fits(event):
+        raise CorruptionError(
+            f"the fields of this {type(event).__name__} are not what they must be"
+        )
+
+
+def _fits(event: Event) -> bool:
     match event:
-        case Started(str(), int(), str(), _, int(), str(), int()) | Set(str(), _):
-            return
-        case Retry(str(), int(), failure, int()) if _is_failure(failure):
-            return
-        case Done(str(), bytes(), bool(ok), value, int()) if ok or _is_failure(value):
-            return
-        case TimerSet(str(), int(due)) if type(due) is int and 0 <= due <= DUE_MAX:
-            return
-        case TimerFired(str()) | Taken(str(), str(), _) | Logged(str(), str()):
-            return
-        case Ended("completed", _):
-            return
-        case Ended("failed" | "terminated", value) if _is_failure(value):
-            return
-    raise CorruptionError(f"the fields of this {type(event).__name__} are not what they must be")
+        case Started(str(), int(), str(), _, int(), str(), int()):
+            return True
+        case Set(str(), _) | TimerFired(str()) | Taken(str(), str(), _) | Logged(str(), str()):
+            return True
+        case Retry(str(), int(), failure, int()):
+            return _is_failure(failure)
+        case Done(str(), bytes(), bool(ok), value, int()):
+            return ok or _is_failure(value)
+        case ChildDone(str(), bool(ok), value) | CallbackDone(str(), bool(ok), value):
+            return ok or _is_failure(value)
+        case Updated(str(), str(), _, bool(ok), answer):
+            return ok or _is_failure(answer)
+        case TimerSet(str(), int(due)):
+            return type(due) is int and 0 <= due <= DUE_MAX
+        case Opened(str(), int(n)):
+            return type(n) is int and 0 <= n <= BRANCHES_MAX
+        case Closed(str(), list(order)):
+            return len(order) <= BRANCHES_MAX and all(type(index) is int for index in order)
+        case ChildAsked(str(), str(), str(), int(), list() | dict(), close, bool()):
+            return close in CLOSINGS
+        case Noted(str(), kind, _):
+            return kind in NOTES
+        case CallbackOpened(str(), str()) | Asked(str(), int()):
+            return True
+        case CancelAsked(str()) | Paused(str()) | Resumed():
+            return True
+        case Restarted(dict() | list()) | Ended("completed", _):
+            return True
+        case Ended("failed" | "cancelled" | "terminated", value):
+            return _is_failure(value)
+        case _:
+            return False
 
 
 def _is_failure(value: Value) -> bool:
@@ -190,94 +347,3 @@ def _is_failure(value: Value) -> bool:
             return True
         case _:
             return False
-
-
-# ------------------------------------------------------------------ failures
-def failure_of(error: BaseException) -> Failure:
-    """Return an exception as stored: its name, message and declared fields. Never fails.
-
-    Only fields that the exception's class declares by annotation are kept: whatever else hangs on
-    an exception may hold secrets or be unequal on another node. Fields that cannot be stored are
-    left out, and the message says so; a message is cut at 4,000 characters.
-    """
-    if isinstance(error, WorkflowFailed):
-        name, message, given = str(error.name), str(error.message), dict(error.details)
-    else:
-        name, message = type(error).__name__, _message_of(error)
-        given = {key: getattr(error, key) for key in _declared(type(error)) if hasattr(error, key)}
-    details: Any = to_plain(given)
-    try:
-        pack(details)
-    except RaftoralError as unfit:
-        message, details = f"{message[:MESSAGE_MAX]} (its fields are left out: {unfit})", {}
-    return [_storable(name, 200), _storable(message, MESSAGE_MAX), details]
-
-
-def _declared(kind: type) -> list[str]:
-    """Return the fields that an exception's class and its bases declare; no class variables."""
-    return [
-        name
-        for base in reversed(kind.__mro__)
-        for name, hint in inspect.get_annotations(base).items()
-        if "ClassVar" not in str(hint)
-    ]
-
-
-def _message_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "(its message cannot be shown)"
-
-
-def _storable(text: str, length_max: int) -> str:
-    """Return ``text`` as any history can hold it: cut, and without halves of characters."""
-    return text[:length_max].encode("utf-8", "replace").decode()
-
-
-def as_error(failure: Value, attempts: int = 0) -> WorkflowFailed:
-    """Return a stored failure as the exception that is thrown into a workflow."""
-    match failure:
-        case [str(name), str(message), dict(details)]:
-            return WorkflowFailed(name, message, details, attempts=attempts)
-        case _:
-            pass
-    raise CorruptionError(f"this is no stored failure: {failure!r:.80}")
-
-
-def describe(event: Event) -> str:
-    """Return one line for people and transcripts: the kind, the path, and what was recorded."""
-    match event:
-        case Started(name, version, _, value):
-            return f"Started {name} v{version} {short(value)}"
-        case Set(path, value):
-            return f"Set {path} = {short(value)}"
-        case Retry(path, attempt, error, _):
-            return f"Retry {path} after attempt {attempt}: {as_error(error)}"
-        case Done(path, call, ok, value, attempts):
-            outcome = short(value) if ok else f"failed {as_error(value)}"
-            tries = f" ({attempts} attempts)" if attempts > 1 else ""
-            return f"Done {path} = {describe_call(call)} -> {outcome}{tries}"
-        case TimerSet(path, due):
-            return f"TimerSet {path} due {short(instant_of(due))}"
-        case TimerFired(path):
-            return f"TimerFired {path}"
-        case Taken(path, signal_id, value):
-            return f"Taken {path} {short(value)} ({signal_id})"
-        case Logged(path, text):
-            return f"Logged {path} {text!r}"
-        case Ended(status, value):
-            return f"Ended {status} {short(value)}"
-
-
-def describe_call(call: bytes) -> str:
-    """Return a recorded call as text, for example ``charge('o-1', 30)``."""
-    match unpack(call):
-        case [str(activity), list(args), dict(kwargs)]:
-            parts = [short(arg, 40) for arg in args]
-            parts += [f"{name}={short(value, 40)}" for name, value in kwargs.items()]
-            return f"{activity}({', '.join(parts)})"
-        case [str(activity), str(digest), int(size)]:
-            return f"{activity}(<{size} bytes {digest[:8]}>)"
-        case _:
-            return "?"

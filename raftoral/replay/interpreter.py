@@ -45,6 +45,7 @@ from raftoral.replay.effects import (
     as_span,
     current_scopes,
 )
+from raftoral.replay.failures import as_error, failure_of
 from raftoral.replay.history import (
     CALL_BYTES_MAX,
     DUE_MAX,
@@ -60,14 +61,11 @@ from raftoral.replay.history import (
     Taken,
     TimerFired,
     TimerSet,
-    as_error,
     decode,
-    describe,
-    describe_call,
     encode,
-    failure_of,
 )
 from raftoral.replay.text import short
+from raftoral.replay.wording import describe, describe_call
 from raftoral.values import millis_of, millis_since_epoch
 
 if TYPE_CHECKING:

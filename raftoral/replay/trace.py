@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
 from raftoral.replay.effects import Cell
-from raftoral.replay.history import Ended, Event, Set, Started, check, decode, describe
+from raftoral.replay.history import Event, Set, check, decode
 from raftoral.replay.interpreter import Replay, describe_waiting
 from raftoral.replay.text import text_of
+from raftoral.replay.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -144,8 +145,9 @@ def _variable(value: object) -> str:
 
 
 def path_of(event: Event) -> str:
-    """Return the path that an event belongs to; "" for the first and the last."""
-    return "" if isinstance(event, (Started, Ended)) else event.path
+    """Return the path that an event belongs to; "" for one of the whole run."""
+    path: str = getattr(event, "path", "")
+    return path
 
 
 @dataclass(frozen=True, slots=True)

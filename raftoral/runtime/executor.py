@@ -21,6 +21,7 @@ from raftoral.machines import execution, runs
 from raftoral.machines.commands import HandOver, Many
 from raftoral.machines.placement import home_of
 from raftoral.replay.context import ActivityContext
+from raftoral.replay.failures import failure_of
 from raftoral.replay.history import (
     Done,
     Logged,
@@ -30,7 +31,6 @@ from raftoral.replay.history import (
     TimerSet,
     decode,
     encode,
-    failure_of,
     is_log,
 )
 from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due

@@ -35,7 +35,8 @@ from raftoral.machines.commands import DeployVersion, Signal, StartRun
 from raftoral.machines.placement import slot_of
 from raftoral.registry import catalog
 from raftoral.registry.definition import Definition, python_definition, rwf_definition
-from raftoral.replay.history import Ended, as_error, decode
+from raftoral.replay.failures import as_error
+from raftoral.replay.history import Ended, decode
 from raftoral.replay.interpreter import describe_waiting
 from raftoral.runtime.views import DefinitionView, ErrorView, HistoryView, RunView
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from raftoral.errors import UsageError
 from raftoral.lang.diagnostics import did_you_mean
-from raftoral.replay.history import Done, Retry, Started, TimerSet, describe, describe_call
+from raftoral.replay.history import Done, Retry, Started, TimerSet
 from raftoral.replay.text import text_of
 from raftoral.replay.trace import changes
+from raftoral.replay.wording import describe, describe_call
 from raftoral.values import instant_of
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from rich.console import Console
 from rich.text import Text
 
-from raftoral.replay.history import describe
+from raftoral.replay.wording import describe
 from raftoral_repl.commands import Answer, Listing, Moved, Quit, Table
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raftoral.replay.history import describe
+from raftoral.replay.wording import describe
 from raftoral_repl.commands import COMMANDS, BadCommand, Slot, find
 
 if TYPE_CHECKING:

@@ -13,16 +13,8 @@ from raftoral.errors import WorkflowFailed
 from raftoral.ids import Millis, RunId
 from raftoral.lang.compile import Source, compile_source, decode_input, start
 from raftoral.registry.python import python_input, start_python
-from raftoral.replay.history import (
-    Done,
-    Retry,
-    Started,
-    Taken,
-    TimerFired,
-    TimerSet,
-    encode,
-    failure_of,
-)
+from raftoral.replay.failures import failure_of
+from raftoral.replay.history import Done, Retry, Started, Taken, TimerFired, TimerSet, encode
 from raftoral.replay.history import decode as decode_event
 from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait
 

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import WorkflowFailed
 from raftoral.ids import Millis, RunId
-from raftoral.replay.history import (
-    Done,
-    Event,
-    Retry,
-    Started,
-    Taken,
-    TimerFired,
-    TimerSet,
-    encode,
-    failure_of,
-)
+from raftoral.replay.failures import failure_of
+from raftoral.replay.history import Done, Event, Retry, Started, Taken, TimerFired, TimerSet, encode
 from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due
 from raftoral.runtime.views import HistoryView
 

@@ -23,17 +23,8 @@ from raftoral.replay.effects import (
     scope,
     workflow,
 )
-from raftoral.replay.history import (
-    Done,
-    Event,
-    Retry,
-    Started,
-    Taken,
-    TimerFired,
-    TimerSet,
-    encode,
-    failure_of,
-)
+from raftoral.replay.failures import failure_of
+from raftoral.replay.history import Done, Event, Retry, Started, Taken, TimerFired, TimerSet, encode
 from raftoral.replay.interpreter import (
     ComputeWait,
     Replay,

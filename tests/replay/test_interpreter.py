@@ -25,6 +25,7 @@ from raftoral.replay.effects import (
     scope,
     workflow,
 )
+from raftoral.replay.failures import as_error, failure_of
 from raftoral.replay.history import (
     DUE_MAX,
     Done,
@@ -36,11 +37,9 @@ from raftoral.replay.history import (
     Taken,
     TimerFired,
     TimerSet,
-    as_error,
     check,
     decode,
     encode,
-    failure_of,
 )
 from raftoral.replay.interpreter import Replay, pack_result, timer_due
 from tests.replay.shapes import RUN, Owner, add, start_of, started

@@ -6,7 +6,8 @@ from raftoral import Checkpoint, Compute, Flow, Log, Workflow, WorkflowFailed, w
 from raftoral.errors import CorruptionError, UsageError
 from raftoral.ids import Millis
 from raftoral.registry.python import start_python
-from raftoral.replay.history import Done, Ended, Event, Logged, Set, Started, encode, failure_of
+from raftoral.replay.failures import failure_of
+from raftoral.replay.history import Done, Ended, Event, Logged, Set, Started, encode
 from raftoral.replay.interpreter import Body, ComputeWait, Replay, call_bytes
 from raftoral.replay.trace import Change, Trace, changes
 

@@ -39,16 +39,7 @@ from raftoral.replay.effects import (
     scope,
     workflow,
 )
-from raftoral.replay.history import (
-    Done,
-    Ended,
-    Logged,
-    Retry,
-    Started,
-    TimerFired,
-    decode,
-    encode,
-)
+from raftoral.replay.history import Done, Ended, Logged, Retry, Started, TimerFired, decode, encode
 from raftoral.replay.interpreter import Replay
 from raftoral.runtime.live import Live
 from tests.runtime.cluster import Cluster, registry
