@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from random import Random
-from shutil import copytree, rmtree, which
+from shutil import Error as CopyError
+from shutil import copy2, copytree, rmtree, which
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +24,7 @@ from raftoral.storage.rocks import RocksNodeStore
 from raftoral.storage.wal import recycled_at
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 G = GroupId(1)
@@ -68,10 +71,54 @@ def newest_wal(path: Path) -> Path:
 
 
 def killed(path: Path, copy: Path) -> Path:
-    """Return a copy of the folder as a killed process leaves it."""
-    rmtree(copy, ignore_errors=True)
-    copytree(path, copy)
-    return copy
+    """Return a copy of the folder as a killed process leaves it: all files as of one moment.
+
+    The database goes on in the background while its folder is copied. Soon after it opened, for one,
+    it deletes the manifest that it began with. So a copy counts if nothing changed around it.
+    """
+    for _ in range(1_000):
+        rmtree(copy, ignore_errors=True)
+        with suppress(CopyError, FileNotFoundError):
+            before = files(path)
+            copytree(path, copy)
+            if files(path) == before:
+                return copy
+    raise AssertionError(f"{path} never stops changing")
+
+
+def files(path: Path) -> set[tuple[str, int, int, int]]:
+    """Return every file below ``path`` with what tells one state of it from another."""
+    found = ((file, file.stat()) for file in path.rglob("*"))
+    return {(str(file), stat.st_ino, stat.st_size, stat.st_mtime_ns) for file, stat in found}
+
+
+def test_the_image_of_a_kill_is_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that goes, comes or grows while the folder is copied makes the copy begin anew."""
+    source = tmp_path / "data"
+    source.mkdir()
+    for name in ("a", "b", "c"):
+        (source / name).write_bytes(b"1")
+    happens: list[Callable[[], object]] = [
+        (source / "c").unlink,
+        lambda: (source / "d").write_bytes(b"1"),
+        lambda: (source / "a").write_bytes(b"12"),
+    ]
+
+    def meanwhile(one: str, other: str) -> object:
+        if one.endswith("b") and happens:
+            happens.pop(0)()
+        return copy2(one, other)
+
+    monkeypatch.setitem(globals(), "copytree", partial(copytree, copy_function=meanwhile))
+    image = killed(source, tmp_path / "image")
+    assert not happens
+    assert {file.name: file.read_bytes() for file in image.iterdir()} == {
+        "a": b"12",
+        "b": b"1",
+        "d": b"1",
+    }
 
 
 # ------------------------------------------------------------------ damage
