@@ -13,7 +13,7 @@ from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, UsageError
 
 # The field types are read at run time, to check what a log holds.
-from raftoral.ids import Epoch, Index, NodeId, Position, RunId, Version
+from raftoral.ids import Epoch, GroupId, Index, NodeId, Position, RunId, Version
 from raftoral.values import INT_MAX
 
 
@@ -161,6 +161,41 @@ class MoveNode(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class RemoveNode(Command):
+    """A node is to leave: it gets nothing new, and its places in groups go to some of ``living``."""
+
+    tag = "remove"
+    node: NodeId
+    living: list[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
+class FillGroups(Command):
+    """Give the free places in groups to some of ``living``."""
+
+    tag = "fill"
+    living: list[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Command):
+    """A group tells who its members, learners included, are as of an index of its own log."""
+
+    tag = "placed"
+    group: GroupId
+    index: Index
+    members: list[NodeId]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNode(Command):
+    """A node that leaves is in no execution group any more: the cluster goes on without it."""
+
+    tag = "gone"
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True)
 class DeployVersion(Command):
     """Add a definition (`raftoral.registry.definition.Definition.encode`)."""
 
@@ -181,6 +216,10 @@ _ALL: Final[tuple[type[Command], ...]] = (
     FormCluster,
     AddNode,
     MoveNode,
+    RemoveNode,
+    FillGroups,
+    Placed,
+    ForgetNode,
     DeployVersion,
 )
 _FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _ALL}

@@ -1,23 +1,30 @@
 """The state machine of group 0: nodes, groups, the slot table, and the registry of definitions.
 
 It never sees the state of a run. `apply` is total: a bad command is a refusal. Keys: ``C`` cluster,
-``n/<id>`` nodes, ``j/<nonce>`` joins, ``g/<id>`` groups, ``d/...`` definitions, ``c`` clock.
+``n/<id>`` nodes, ``q/<id>`` those of them that are to leave, ``x/<id>`` nodes that are gone,
+``j/<nonce>`` joins, ``g/<id>`` the members that a group is meant to have, ``a/<id>`` those that it
+had when it last told, ``d/...`` definitions, ``c`` clock.
+
+A node leaves in three steps, so that whoever leads can go on with it at any time: it is marked
+(`RemoveNode`), the groups change their members and tell so (`Placed`), and once no execution group
+has it any more, it is forgotten (`ForgetNode`). Its id stays known as gone, and is never given again.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, UsageError
-from raftoral.ids import SLOTS, GroupId, Index, Millis, NodeId
+from raftoral.ids import MANAGEMENT, SLOTS, GroupId, Index, Millis, NodeId
 from raftoral.machines import commands
 from raftoral.registry import catalog
 from raftoral.registry.definition import Definition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from raftoral.kv import Reader, Transaction
 
@@ -49,10 +56,17 @@ class Deployed:
 
 @dataclass(frozen=True, slots=True)
 class TopologyChanged:
-    """A node came or moved, or a group has another set of members."""
+    """A node came, moved or is to leave, or a group is meant to have other members."""
 
 
-Event: TypeAlias = Deployed | TopologyChanged
+@dataclass(frozen=True, slots=True)
+class NodeForgotten:
+    """A node left the cluster for good."""
+
+    node: NodeId
+
+
+Event: TypeAlias = Deployed | TopologyChanged | NodeForgotten
 
 
 # ------------------------------------------------------------------ reading
@@ -66,10 +80,13 @@ def cluster(reader: Reader) -> tuple[str, int] | None:
 
 
 def nodes(reader: Reader) -> Iterator[Node]:
-    """Yield every node, by id."""
-    for key, data in reader.scan(b"n/"):
-        name, address, http = unpack_record(data)
-        yield Node(NodeId(int.from_bytes(key[2:], "big")), name, address, http)
+    """Yield every node, also one that is to leave, by id."""
+    return map(_node_of, reader.scan(b"n/"))
+
+
+def _node_of(pair: tuple[bytes, bytes]) -> Node:
+    name, address, http = unpack_record(pair[1])
+    return Node(NodeId(int.from_bytes(pair[0][2:], "big")), name, address, http)
 
 
 def node(reader: Reader, node_id: NodeId) -> Node | None:
@@ -77,9 +94,30 @@ def node(reader: Reader, node_id: NodeId) -> Node | None:
     return next((each for each in nodes(reader) if each.id == node_id), None)
 
 
+def leaving(reader: Reader) -> list[NodeId]:
+    """Return the nodes that are to leave and have not left yet."""
+    return [NodeId(int.from_bytes(key[2:], "big")) for key, _ in reader.scan(b"q/")]
+
+
+def staying(reader: Reader) -> list[NodeId]:
+    """Return the nodes that are not to leave, by id."""
+    going = leaving(reader)
+    return [each.id for each in nodes(reader) if each.id not in going]
+
+
+def gone(reader: Reader) -> dict[NodeId, Node]:
+    """Return the nodes that have left, as they were known."""
+    return {each.id: each for each in map(_node_of, reader.scan(b"x/"))}
+
+
+def is_gone(reader: Reader, node_id: NodeId) -> bool:
+    """Tell whether the node was in the cluster and has left."""
+    return reader.get(b"x/" + node_id.to_bytes(4, "big")) is not None
+
+
 def management_voters(reader: Reader) -> list[NodeId]:
-    """Return the nodes that vote in group 0: the first five; the others learn."""
-    return [each.id for each in nodes(reader)][:MANAGEMENT_VOTERS_MAX]
+    """Return the nodes that are to vote in group 0: the first five that stay; the others learn."""
+    return staying(reader)[:MANAGEMENT_VOTERS_MAX]
 
 
 def groups(reader: Reader) -> dict[GroupId, list[NodeId]]:
@@ -88,6 +126,57 @@ def groups(reader: Reader) -> dict[GroupId, list[NodeId]]:
         GroupId(int.from_bytes(key[2:], "big")): [NodeId(each) for each in unpack_record(data)]
         for key, data in reader.scan(b"g/")
     }
+
+
+def placed(reader: Reader, group: GroupId) -> tuple[Index, list[NodeId]] | None:
+    """Return which members a group last told, as of which index of its log; None before it did."""
+    data = reader.get(b"a/" + group.to_bytes(4, "big"))
+    if data is None:
+        return None
+    index, members = unpack_record(data)
+    return Index(index), [NodeId(each) for each in members]
+
+
+def is_placed(reader: Reader, node_id: NodeId) -> bool:
+    """Tell whether an execution group has the node as a member, or may have."""
+    return any(
+        node_id in members or (told := placed(reader, group)) is None or node_id in told[1]
+        for group, members in groups(reader).items()
+    )
+
+
+def after_removal(
+    reader: Reader, node_id: NodeId, living: Collection[NodeId]
+) -> dict[GroupId, list[NodeId]]:
+    """Return who the groups, group 0 among them, are meant to have without a node.
+
+    Free places go to those of ``living`` that stay, each to the one with the fewest places.
+    """
+    rest = [each for each in staying(reader) if each != node_id]
+    without = {
+        group: [each for each in members if each != node_id]
+        for group, members in groups(reader).items()
+    }
+    filled = _filled(without, [each for each in rest if each in living])
+    return {MANAGEMENT: rest[:MANAGEMENT_VOTERS_MAX], **filled}
+
+
+def _filled(
+    meant: dict[GroupId, list[NodeId]], candidates: Sequence[NodeId]
+) -> dict[GroupId, list[NodeId]]:
+    """Give free places to ``candidates``: the fewest places first, then the lowest id."""
+    load = Counter(each for members in meant.values() for each in members)
+    filled = {}
+    for group, members in meant.items():
+        filled[group] = members = list(members)
+        while len(members) < GROUP_MEMBERS_MAX:
+            free = [each for each in candidates if each not in members]
+            if not free:
+                break
+            chosen = min(free, key=lambda each: (load[each], each))
+            load[chosen] += 1
+            members.append(chosen)
+    return filled
 
 
 def group_of_slot(reader: Reader, slot: int) -> GroupId:
@@ -124,6 +213,14 @@ class Management:
                     return _add_node(txn, add)
                 case commands.MoveNode() as move:
                     return _move_node(txn, move)
+                case commands.RemoveNode() as remove:
+                    return _remove_node(txn, remove)
+                case commands.FillGroups(living):
+                    return _fill_groups(txn, living)
+                case commands.Placed() as told:
+                    return _place(txn, told)
+                case commands.ForgetNode(node_id):
+                    return _forget_node(txn, node_id)
                 case commands.DeployVersion(definition):
                     return _deploy(txn, index, definition)
                 case other:
@@ -159,11 +256,17 @@ def _add_node(txn: Transaction, command: commands.AddNode) -> tuple[Result, Sequ
         raise UsageError("a joining node brings a nonce, so that it may ask again")
     joined = txn.get(b"j/" + command.nonce.encode())
     if joined is not None:
-        return ["ok", int.from_bytes(joined, "big")], ()
+        known = NodeId(int.from_bytes(joined, "big"))
+        if is_gone(txn, known):
+            raise UsageError(
+                f"the node of this data folder, {known}, was removed from the cluster; start with "
+                "an empty --data folder to join as a new node"
+            )
+        return ["ok", known], ()
     if len(command.name) > NAME_LENGTH_MAX or len(command.address) > NAME_LENGTH_MAX:
         raise UsageError(f"a node's name and address have at most {NAME_LENGTH_MAX} characters")
     present = list(nodes(txn))
-    new = NodeId(max((each.id for each in present), default=0) + 1)
+    new = NodeId(max((*(each.id for each in present), *gone(txn)), default=0) + 1)
     name = command.name or f"node-{new}"
     if any(each.name == name for each in present):
         raise UsageError(
@@ -171,10 +274,13 @@ def _add_node(txn: Transaction, command: commands.AddNode) -> tuple[Result, Sequ
         )
     txn.put(b"j/" + command.nonce.encode(), new.to_bytes(4, "big"))
     _put_node(txn, Node(new, name, command.address, command.http))
-    for group, members in groups(txn).items():
-        if len(members) < GROUP_MEMBERS_MAX:
-            txn.put(b"g/" + group.to_bytes(4, "big"), pack_record([*members, new]))
+    _put_groups(txn, _filled(groups(txn), [new]))
     return ["ok", new], (TopologyChanged(),)
+
+
+def _put_groups(txn: Transaction, meant: dict[GroupId, list[NodeId]]) -> None:
+    for group, members in meant.items():
+        txn.put(b"g/" + group.to_bytes(4, "big"), pack_record(members))
 
 
 def _put_node(txn: Transaction, new: Node) -> None:
@@ -188,6 +294,59 @@ def _move_node(txn: Transaction, command: commands.MoveNode) -> tuple[Result, Se
         raise UsageError(f"no node {command.node} is in the cluster")
     _put_node(txn, Node(known.id, known.name, command.address, command.http))
     return ["ok"], (TopologyChanged(),)
+
+
+# ------------------------------------------------------------------ leaving
+def _remove_node(txn: Transaction, command: commands.RemoveNode) -> tuple[Result, Sequence[Event]]:
+    """Mark a node as one that is to leave, and give its places to others."""
+    if is_gone(txn, command.node):
+        return ["ok", "gone"], ()
+    if node(txn, command.node) is None:
+        raise UsageError(f"no node {command.node} is in the cluster; `raftoral nodes` lists them")
+    if command.node in leaving(txn):
+        return ["ok", "leaving"], ()
+    if staying(txn) == [command.node]:
+        raise UsageError(
+            f"node {command.node} is the last one that stays, and a cluster needs one; to give the "
+            "cluster up, stop it and delete its data folder"
+        )
+    after = after_removal(txn, command.node, command.living)
+    del after[MANAGEMENT]
+    _put_groups(txn, after)
+    txn.put(b"q/" + command.node.to_bytes(4, "big"), b"")
+    return ["ok", "leaving"], (TopologyChanged(),)
+
+
+def _fill_groups(txn: Transaction, living: list[NodeId]) -> tuple[Result, Sequence[Event]]:
+    before = groups(txn)
+    filled = _filled(before, [each for each in staying(txn) if each in living])
+    _put_groups(txn, filled)
+    return ["ok"], (TopologyChanged(),) if filled != before else ()
+
+
+def _place(txn: Transaction, command: commands.Placed) -> tuple[Result, Sequence[Event]]:
+    """Note who is in a group, unless that is older than what is known."""
+    if command.group not in groups(txn):
+        raise UsageError(f"no execution group {command.group} is in the cluster")
+    told = placed(txn, command.group)
+    if told is not None and command.index <= told[0]:
+        return ["refused", "stale", "the members of a later index are known"], ()
+    record = pack_record([command.index, sorted(set(command.members))])
+    txn.put(b"a/" + command.group.to_bytes(4, "big"), record)
+    return ["ok"], ()
+
+
+def _forget_node(txn: Transaction, node_id: NodeId) -> tuple[Result, Sequence[Event]]:
+    if is_gone(txn, node_id):
+        return ["ok"], ()
+    key = node_id.to_bytes(4, "big")
+    record = txn.get(b"n/" + key)
+    if record is None or node_id not in leaving(txn) or is_placed(txn, node_id):
+        return ["refused", "stale", f"node {node_id} is in a group, or is not to leave"], ()
+    txn.put(b"x/" + key, record)
+    txn.delete(b"n/" + key)
+    txn.delete(b"q/" + key)
+    return ["ok"], (TopologyChanged(), NodeForgotten(node_id))
 
 
 def _deploy(txn: Transaction, index: Index, data: bytes) -> tuple[Result, Sequence[Event]]:

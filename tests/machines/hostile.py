@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from raftoral.codec import pack, pack_record
-from raftoral.ids import SLOTS, Epoch, Index, NodeId, Position, RunId, Version
+from raftoral.ids import SLOTS, Epoch, GroupId, Index, NodeId, Position, RunId, Version
 from raftoral.machines import commands, runs
 from raftoral.replay import history
 
@@ -93,6 +93,25 @@ def event(chance: Random, reader: Reader, run_id: RunId) -> bytes:
         case _:
             made = history.Logged(path, "line")
     return history.encode(made)
+
+
+def topology(chance: Random, index: int) -> bytes:
+    """Return a command by which nodes come and go; often one that is taken."""
+    node = NodeId(chance.randrange(1, 12))
+    some = [NodeId(each) for each in chance.sample(range(1, 12), chance.randrange(8))]
+    match chance.randrange(7):
+        case 0 | 1:
+            name = chance.choice(("", "", f"n{chance.randrange(9)}"))
+            return commands.AddNode(f"nonce-{chance.randrange(14)}", name, "a:1", "").encode()
+        case 2:
+            return commands.RemoveNode(node, some).encode()
+        case 3:
+            return commands.FillGroups(some).encode()
+        case 4 | 5:
+            told = Index(max(0, index - chance.choice((0, 0, 0, 30))))
+            return commands.Placed(GroupId(chance.randrange(1, 4)), told, some[:3]).encode()
+        case _:
+            return commands.ForgetNode(node).encode()
 
 
 # ------------------------------------------------------------------ nonsense

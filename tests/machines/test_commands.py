@@ -10,7 +10,7 @@ import pytest
 
 from raftoral.codec import pack_record
 from raftoral.errors import UsageError
-from raftoral.ids import Epoch, Index, NodeId, Position, RunId, Version
+from raftoral.ids import Epoch, GroupId, Index, NodeId, Position, RunId, Version
 from raftoral.machines import commands
 
 if TYPE_CHECKING:
@@ -29,6 +29,10 @@ EVERY: list[Command] = [
     commands.FormCluster("c-1", 4),
     commands.AddNode("nonce", "name", "127.0.0.1:1", ""),
     commands.MoveNode(NodeId(1), "127.0.0.1:2", "127.0.0.1:3"),
+    commands.RemoveNode(NodeId(2), [NodeId(1), NodeId(3)]),
+    commands.FillGroups([NodeId(1), NodeId(3)]),
+    commands.Placed(GroupId(1), Index(9), [NodeId(1), NodeId(3)]),
+    commands.ForgetNode(NodeId(2)),
     commands.DeployVersion(b"definition"),
 ]
 

@@ -18,7 +18,7 @@ from raftoral.machines.execution import Execution
 from raftoral.machines.management import Management
 from raftoral.registry.definition import Definition
 from tests.machines.checks import check_indexes
-from tests.machines.hostile import nonsense, plausible, value
+from tests.machines.hostile import nonsense, plausible, topology, value
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +56,8 @@ def test_the_management_group_takes_any_bytes(seed: int) -> None:
             except ValueError:
                 continue
             command = pack_record(["deploy", body])
+        elif chance.random() < 0.3:
+            command = topology(chance, index)
         else:
             command = nonsense(chance, state)
         result, _ = machine.apply(Index(index), Millis(index), command, state)
@@ -92,6 +94,7 @@ def digest() -> str:
         definition = Definition(f"w{index % 5}", index, "rwf", "m", "t", "s", b"")
         for command in (
             pack_record(["node", f"n{index}", "", "a", "h"]),
+            topology(chance, index),
             pack_record(["deploy", definition.encode()]),
         ):
             digest.update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +10,17 @@ import pytest
 from raftoral.ids import SLOTS, GroupId, Index, Millis, NodeId, RunId
 from raftoral.kv import MemoryKeyValue
 from raftoral.machines import commands, management
-from raftoral.machines.management import GROUP_MEMBERS_MAX, Deployed, Management, TopologyChanged
+from raftoral.machines.management import (
+    GROUP_MEMBERS_MAX,
+    Deployed,
+    Management,
+    NodeForgotten,
+    TopologyChanged,
+)
 from raftoral.machines.placement import home_of, slot_of
 from raftoral.registry import catalog
 from raftoral.registry.definition import Definition
+from tests.machines.hostile import topology
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +49,24 @@ class Zero:
     def add(self, nonce: str, name: str = "", address: str = "a:1") -> Result:
         """Add a node."""
         return self.apply(commands.AddNode(nonce, name, address, "h:1"))
+
+    def remove(self, node: int, *living: int) -> Result:
+        """Mark a node as one that is to leave."""
+        alive = [NodeId(each) for each in living]
+        return self.apply(commands.RemoveNode(NodeId(node), alive))
+
+    def place(self, group: int, index: int, *members: int) -> Result:
+        """Have a group tell its members."""
+        told = [NodeId(each) for each in members]
+        return self.apply(commands.Placed(GroupId(group), Index(index), told))
+
+    def forget(self, node: int) -> Result:
+        """Forget a node."""
+        return self.apply(commands.ForgetNode(NodeId(node)))
+
+    def ids(self) -> list[int]:
+        """Return the nodes."""
+        return [int(each.id) for each in management.nodes(self.state)]
 
     def deploy(self, version: int, meaning: str = "m", name: str = "w", **other: str) -> Result:
         """Deploy a definition."""
@@ -130,6 +156,124 @@ def test_many_nodes_are_listed_by_id() -> None:
     for number in range(300):
         zero.add(f"n{number}")
     assert [each.id for each in management.nodes(zero.state)] == list(range(1, 301))
+
+
+# ------------------------------------------------------------------ leaving
+def test_a_spare_node_takes_the_places_of_one_that_is_to_leave() -> None:
+    """Marking a node gives its places to living nodes, the fewest places first; twice is once."""
+    zero = Zero(groups=2)
+    for number in range(1, 6):
+        zero.add(f"n{number}")
+    assert zero.remove(2, 1, 2, 3, 4, 5) == ["ok", "leaving"]
+    assert isinstance(zero.events[0], TopologyChanged)
+    assert management.groups(zero.state) == {1: [1, 3, 4], 2: [1, 3, 5]}
+    assert management.management_voters(zero.state) == [1, 3, 4, 5]
+    assert (zero.ids(), management.leaving(zero.state)) == ([1, 2, 3, 4, 5], [2])
+    assert zero.remove(2, 4) == ["ok", "leaving"]
+    assert not zero.events
+    assert management.groups(zero.state) == {1: [1, 3, 4], 2: [1, 3, 5]}
+
+
+def test_a_place_without_a_living_spare_waits_for_one() -> None:
+    """Who does not answer gets no place; the next one that joins or comes back does."""
+    zero = Zero(groups=2)
+    for number in range(1, 5):
+        zero.add(f"n{number}")
+    zero.remove(1, 2, 3)
+    assert management.groups(zero.state) == {1: [2, 3], 2: [2, 3]}
+    assert zero.apply(commands.FillGroups([NodeId(1), NodeId(2), NodeId(9)])) == ["ok"]
+    assert not zero.events
+    zero.add("n5")
+    assert management.groups(zero.state) == {1: [2, 3, 5], 2: [2, 3, 5]}
+    zero.remove(5, 2, 3)
+    assert zero.apply(commands.FillGroups([NodeId(4)])) == ["ok"]
+    assert management.groups(zero.state) == {1: [2, 3, 4], 2: [2, 3, 4]}
+
+
+def test_a_node_is_forgotten_once_no_group_has_it() -> None:
+    """Only a marked node that every group has told not to have is forgotten; again is no change."""
+    zero = Zero(groups=2)
+    for number in range(1, 4):
+        zero.add(f"n{number}")
+    stale = ["refused", "stale"]
+    assert zero.forget(3)[:2] == stale, "it is not to leave"
+    zero.remove(3, 1, 2)
+    assert zero.forget(3)[:2] == stale, "no group has told its members"
+    assert zero.place(1, 9, 1, 2) == ["ok"]
+    assert zero.place(2, 7, 2, 3, 1) == ["ok"]
+    assert zero.forget(3)[:2] == stale, "group 2 has it"
+    assert zero.place(2, 8, 1, 2) == ["ok"]
+    assert zero.forget(3) == ["ok"]
+    assert zero.events == (TopologyChanged(), NodeForgotten(NodeId(3)))
+    assert zero.forget(3) == ["ok"]
+    assert zero.events == ()
+    assert zero.remove(3, 1) == ["ok", "gone"]
+    assert zero.ids() == [1, 2]
+    assert management.gone(zero.state)[NodeId(3)].name == "node-3"
+    assert zero.forget(9)[:2] == stale
+
+
+def test_what_a_group_told_earlier_does_not_undo_what_it_told_later() -> None:
+    """Of two tales of a group's members the one of the later index holds, whatever comes last."""
+    zero = Zero(groups=1)
+    zero.add("n1")
+    assert management.placed(zero.state, GroupId(1)) is None
+    assert zero.place(1, 20, 3, 1, 1) == ["ok"]
+    assert zero.place(1, 20, 1)[:2] == ["refused", "stale"]
+    assert zero.place(1, 4, 1)[:2] == ["refused", "stale"]
+    assert management.placed(zero.state, GroupId(1)) == (20, [1, 3])
+    assert zero.place(2, 4, 1)[:2] == ["refused", "usage"]
+
+
+def test_the_id_of_a_node_that_left_is_never_given_again() -> None:
+    """The next node gets a new id, though the highest one is free; the old nonce is refused."""
+    zero = Zero(groups=1)
+    for number in range(1, 4):
+        zero.add(f"n{number}", f"name-{number}")
+    zero.remove(3, 1, 2)
+    zero.place(1, 5, 1, 2)
+    zero.forget(3)
+    refused = zero.add("n3", "name-3")
+    assert refused[:2] == ["refused", "usage"]
+    assert "empty --data folder" in refused[2]
+    assert zero.add("n4", "name-3") == ["ok", 4], "its name is free"
+    assert management.groups(zero.state) == {1: [1, 2, 4]}
+
+
+def test_the_last_node_does_not_leave() -> None:
+    """A cluster keeps a node that stays; one that nobody knows cannot leave either."""
+    zero = Zero()
+    zero.add("n1")
+    zero.add("n2")
+    assert zero.remove(7)[:2] == ["refused", "usage"]
+    assert zero.remove(1) == ["ok", "leaving"]
+    refused = zero.remove(2)
+    assert refused[:2] == ["refused", "usage"]
+    assert "last one" in refused[2]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whoever_comes_and_goes_the_topology_makes_sense(seed: int) -> None:
+    """After any commands: ids are never given twice, somebody stays, groups mean those who stay."""
+    zero, chance, given = Zero(groups=3), Random(seed), set[int]()
+    for _ in range(300):
+        zero.index += 1
+        before = set(zero.ids())
+        command = topology(chance, zero.index)
+        zero.machine.apply(Index(zero.index), Millis(1), command, zero.state)
+        state, after = zero.state, set(zero.ids())
+        assert not (after - before) & given
+        given |= after
+        assert given == set(range(1, len(given) + 1))
+        assert given - after == set(management.gone(state))
+        stay = management.staying(state)
+        assert bool(stay) == bool(given)
+        assert {*stay, *management.leaving(state)} == after
+        assert management.management_voters(state) == sorted(stay)[:5]
+        for members in management.groups(state).values():
+            assert len(members) == len(set(members)) <= GROUP_MEMBERS_MAX
+            assert set(members) <= set(stay)
+    assert len(given) > 3
 
 
 # ------------------------------------------------------------------ deploying
