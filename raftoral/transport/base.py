@@ -26,6 +26,9 @@ Handler: TypeAlias = Callable[[NodeId, Value], Awaitable[Value]]
 NAME_LENGTH_MAX: Final = 200
 """Most characters in the name of a node or a cluster; a handshake with longer ones is refused."""
 
+REMOVED: Final = "it was removed from the cluster"
+"""Why a node that left is let in no more; it stops when a peer tells it so."""
+
 CERTIFIED: Final[ContextVar[str]] = ContextVar("CERTIFIED", default="")
 """Inside a handler: the node that the caller's certificate names; empty without TLS."""
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from raftoral.errors import NotTrusted, PeerError, Unavailable, UsageError
 from raftoral.ids import NOBODY, Millis, NodeId
 from raftoral.security.tls import NotTls, refuse_tls
-from raftoral.transport.base import NAME_LENGTH_MAX, Handler, Local
+from raftoral.transport.base import NAME_LENGTH_MAX, REMOVED, Handler, Local
 from raftoral.transport.frame import (
     PROTOCOL_VERSION,
     Decoder,
@@ -90,6 +90,10 @@ class TcpTransport:
         """Says which node has an id, None if that is not known here; asked with TLS only."""
         self.on_unknown: Callable[[NodeId], None] = _ignore
         """A trusted peer claims an id that nobody is known to have; see `names_changed`."""
+        self.is_removed: Callable[[NodeId], object] = _ignore
+        """Tells whether the node with this id has left the cluster, so that it is not let in."""
+        self.on_expelled: Callable[[], None] = _ignore
+        """A peer knows that this node was removed from the cluster."""
         self.refusals: dict[NodeId | str, str] = {}
         self.rpc = Rpc()
         self._local = local
@@ -368,6 +372,8 @@ class TcpTransport:
                 return None
             case _ if mine.node == NOBODY:
                 return "this node has no id yet"
+            case _ if self.is_removed(hello.node):
+                return REMOVED
             case _ if hello.node == mine.node:
                 return f"it claims to be node {mine.node}, which is this node"
         other = self._open.get(hello.node)
@@ -652,6 +658,8 @@ class Connection(asyncio.Protocol):
                 version, hello, wall = _hello_of(frame)
             case Kind.REFUSED if self._dialled_as is not None:
                 (why,) = fields_of(frame, str)
+                if why == REMOVED and self._dialled_as.node != NOBODY:
+                    self._owner.on_expelled()
                 self._fail_greeting(f"{self._where} refuses this node: {why:.200}")
                 return
             case _:

@@ -362,6 +362,25 @@ def test_impostors_are_refused(local: Local, reason: str) -> None:
     on("tcp", test)
 
 
+def test_who_was_removed_is_refused_and_told_so() -> None:
+    """A node that left the cluster is let in by nobody, and its application learns why."""
+
+    async def test(cluster: Cluster) -> None:
+        one, two = await cluster.add(1), await cluster.add(2)
+        listener, dialler = one.transport, two.transport
+        assert isinstance(listener, TcpTransport)
+        assert isinstance(dialler, TcpTransport)
+        listener.is_removed = lambda node: node == TWO
+        told: list[str] = []
+        dialler.on_expelled = lambda: told.append("expelled")
+        dialler.set_peers({ONE: listener.address})
+        await until(lambda: bool(told) and ONE in dialler.refusals)
+        assert "was removed from the cluster" in dialler.refusals[ONE]
+        assert (one.ups, two.ups) == ([], [])
+
+    on("tcp", test)
+
+
 def test_wrong_protocol_is_refused() -> None:
     """Another protocol version is refused with both numbers."""
 
