@@ -11,9 +11,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from raftoral.lang import boundary
-from raftoral.lang.check import check
+from raftoral.lang.check.file import check
 from raftoral.lang.diagnostics import Diagnostic, Diagnostics
-from raftoral.lang.evaluate import Evaluation, load, start
+from raftoral.lang.evaluate.program import load
+from raftoral.lang.evaluate.run import Evaluation, start
 from raftoral.lang.parse import parse
 from raftoral.lang.source import Source
 

@@ -165,6 +165,13 @@ class Definitions:
                 self.diagnostics.error("RWF0120", message, span)
         return found
 
+    def known_error(self, name: Ident) -> None:
+        """Report the name of an error that is not defined."""
+        if name.text not in self.errors and name.text not in ERRORS:
+            label = did_you_mean(name.text, [*self.errors, *ERRORS], "not defined")
+            message = f"there is no error `{name.text}`"
+            self.diagnostics.error("RWF0203", message, name.span, label)
+
     def type_of(self, ref: ast.TypeRef, depth: int = 0) -> Type:
         """Return the type that is written there; `UNKNOWN` after a report."""
         if depth > TYPE_DEPTH_MAX:

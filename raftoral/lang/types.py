@@ -175,6 +175,11 @@ def storable(kind: Type) -> bool:
             return True
 
 
+def may_be_none(kind: Type) -> bool:
+    """Tell whether a value of the type can be none."""
+    return isinstance(kind, OptionalType) or kind in (UNKNOWN, JSON, NOTHING)
+
+
 def ordered(kind: Type) -> bool:
     """Tell whether values of the type have an order."""
     return kind in (INT, DECIMAL, STRING, DURATION, TIMESTAMP, UNKNOWN, NEVER) or isinstance(

@@ -1,0 +1,137 @@
+"""Lists, maps, copies of records, comprehensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from raftoral.lang.diagnostics import did_you_mean
+from raftoral.lang.types import (
+    BOOL,
+    INT,
+    JSON,
+    NEVER,
+    STRING,
+    UNKNOWN,
+    ListType,
+    MapType,
+    Type,
+    common,
+    required,
+    show,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raftoral.lang import ast
+    from raftoral.lang.check.expressions import Expressions
+    from raftoral.lang.check.nodes import Typed
+
+
+DEPTH_MAX: Final = 64
+
+_ORDER: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+_ERROR_FIELDS: Final[dict[str, Type]] = {"name": STRING, "message": STRING, "attempts": INT}
+
+
+def list_of(c: Expressions, items: Sequence[ast.Expr], wanted: Type | None) -> Typed:
+    """Return the type and IR of a list."""
+    target = required(wanted) if wanted is not None else None
+    inner = target.item if isinstance(target, ListType) else JSON if target == JSON else None
+    kind: Type = inner if inner == JSON else NEVER
+    nodes = []
+    for item in items:
+        one, ir = c.expr(item, inner)
+        nodes.append(ir)
+        shared = common(kind, one)
+        if shared is None:
+            message = f"a list holds values of one type, and this is {show(one)}"
+            c.error("RWF0213", message, item.span, f"the others are {show(kind)}")
+            shared = UNKNOWN
+        kind = shared
+    return ListType(kind), ["list", nodes]
+
+
+def map_of(c: Expressions, entries: Sequence[ast.Entry], wanted: Type | None) -> Typed:
+    """Return the type and IR of a map."""
+    target = required(wanted) if wanted is not None else None
+    inner = target.item if isinstance(target, MapType) else JSON if target == JSON else None
+    kind: Type = inner if inner == JSON else NEVER
+    nodes = []
+    for entry, value in _each(c, entries):
+        one, ir = c.expr(value, inner)
+        nodes.append([entry.key.text, ir])
+        shared = common(kind, one)
+        if shared is None:
+            help_ = "declare a record for values of several types"
+            message = f"a map holds values of one type, and this is {show(one)}; {help_}"
+            c.error("RWF0213", message, entry.value.span, f"the others are {show(kind)}")
+            shared = UNKNOWN
+        kind = shared
+    return MapType(kind), ["map", nodes]
+
+
+def _each(c: Expressions, entries: Sequence[ast.Entry]) -> Iterator[tuple[ast.Entry, ast.Expr]]:
+    """Give the entries of a map one by one; a key that is there twice is reported."""
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.key.text in seen:
+            c.error("RWF0120", f"`{entry.key.text}` is there twice", entry.key.span, "again")
+        seen.add(entry.key.text)
+        yield entry, entry.value
+
+
+def update(c: Expressions, node: ast.Update) -> Typed:
+    """Return the type and IR of a copy with changes."""
+    kind, base = c.expr(node.base)
+    shape = c.shape(kind)
+    nodes = []
+    for entry, value in _each(c, node.entries):
+        if shape is not None:
+            field = shape.fields.get(entry.key.text)
+            if field is None:
+                message = f"`{show(kind)}` has no field `{entry.key.text}`"
+                label = did_you_mean(entry.key.text, shape.fields, "not a field")
+                c.error("RWF0203", message, entry.key.span, label)
+                continue
+            ir = c.value(value, field.type, f"field `{entry.key.text}`", field.name.span)
+        elif isinstance(kind, MapType):
+            ir = c.value(value, kind.item, "a value of this map")
+        else:
+            _, ir = c.expr(value)
+        nodes.append([entry.key.text, ir])
+    if shape is None and not isinstance(kind, MapType) and kind != UNKNOWN:
+        message = f"`{{...}}` copies a record or a map, not {show(kind)}"
+        return c.error("RWF0210", message, node.base.span)
+    return kind, ["update", base, nodes]
+
+
+def comprehension(c: Expressions, node: ast.Comprehension) -> Typed:
+    """Return the type and IR of a comprehension."""
+    source = items_of(c, node.source)
+    c.scope.blocks.append({})
+    try:
+        variable = c.scope.declare(node.variable, source[0], "loop")
+        variable.used = True
+        condition = None
+        facts: frozenset[str] = frozenset()
+        if node.condition is not None:
+            condition = c.value(node.condition, BOOL, "a condition")
+            facts = c.facts(node.condition)[0]
+        with c.knowing(facts):
+            kind, item = c.expr(node.item)
+    finally:
+        c.scope.blocks.pop()
+    return ListType(kind), ["each", variable.slot, source[1], condition, item]
+
+
+def items_of(c: Expressions, node: ast.Expr) -> Typed:
+    """Return the type of the items and the IR of something to go through."""
+    kind, ir = c.expr(node)
+    if isinstance(kind, ListType):
+        return kind.item, ir
+    if isinstance(kind, MapType):
+        return c.error("RWF0210", "a map is gone through by `keys(m)` or `values(m)`", node.span)
+    if kind != UNKNOWN:
+        return c.error("RWF0210", f"`for` goes through a list, not {show(kind)}", node.span)
+    return UNKNOWN, ir

@@ -1,0 +1,189 @@
+"""Blocks, and statements that hold effects: generator functions over a frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from raftoral.errors import RaftoralError, WorkflowFailed
+from raftoral.lang.evaluate.frames import (
+    BREAK,
+    FLOW,
+    PURE,
+    RETURN,
+    STEP,
+    Exhausted,
+    Flow,
+    Frame,
+    Pure,
+    Steps,
+)
+from raftoral.lang.evaluate.pure import too_many
+from raftoral.replay.effects import (
+    scope,
+)
+
+
+def as_flow(kind: int, run: Any) -> Flow:
+    """Return the closure of a block as a generator function."""
+    if kind == FLOW:
+        flow: Flow = run
+        return flow
+
+    def pure(f: Frame) -> Steps:
+        yield from ()  # makes it a generator
+        signal: int | None = run(f)
+        return signal
+
+    return pure
+
+
+def pure_block(steps: tuple[tuple[int, Pure], ...], *, count: bool) -> Pure:
+    """Return the closure of a block without effects; in a function no statement is counted."""
+    if not count:
+        plain = tuple(step for _, step in steps)
+
+        def in_function(f: Frame) -> int | None:
+            meter = f[0]
+            for step in plain:
+                meter.left -= 1
+                if meter.left < 0:
+                    raise Exhausted
+                signal: int | None = step(f)
+                if signal is not None:
+                    return signal
+            return None
+
+        return in_function
+
+    def run(f: Frame) -> int | None:
+        meter = f[0]
+        for number, step in steps:
+            meter.left -= 1
+            if meter.left < 0:
+                raise Exhausted
+            meter.at = number
+            signal: int | None = step(f)
+            if signal is not None:
+                return signal
+        return None
+
+    return run
+
+
+def flow_block(steps: tuple[tuple[int, int, Any, Any], ...]) -> Flow:
+    """Return the generator function of a block with effects."""
+
+    def run(f: Frame) -> Steps:
+        meter = f[0]
+        for kind, number, step, accept in steps:
+            meter.left -= 1
+            if meter.left < 0:
+                raise Exhausted
+            meter.at = number
+            if kind == STEP:
+                effect = step(f)
+                meter.left = meter.limit
+                answer = yield effect
+                if accept is not None:
+                    accept(f, answer)
+                continue
+            signal: int | None = step(f) if kind == PURE else (yield from step(f))
+            if signal is not None:
+                return signal
+        return None
+
+    return run
+
+
+def if_flow(arms: tuple[tuple[Pure, Flow], ...], otherwise: Flow | None) -> Flow:
+    """Return the generator function of an `if` or `match` with effects."""
+
+    def run(f: Frame) -> Steps:
+        for test, block in arms:
+            if test(f):
+                return (yield from block(f))
+        if otherwise is not None:
+            return (yield from otherwise(f))
+        return None
+
+    return run
+
+
+def for_flow(slot: int, stem: str, source: Pure, body: Flow) -> Flow:
+    """Return the generator function of a `for` with effects; each turn has its scope."""
+
+    def run(f: Frame) -> Steps:
+        meter = f[0]
+        for number, item in enumerate(source(f)):
+            meter.spend(1)
+            f[slot] = item
+            with scope(f"{stem}[{number}]"):
+                signal = yield from body(f)
+            if signal == BREAK:
+                break
+            if signal == RETURN:
+                return signal
+        return None
+
+    return run
+
+
+def while_flow(stem: str, condition: Pure, limit: Pure, body: Flow) -> Flow:
+    """Return the generator function of a `while` with effects; each turn has its scope."""
+
+    def run(f: Frame) -> Steps:
+        meter = f[0]
+        turns, most = 0, limit(f)
+        while condition(f):
+            if turns >= most:
+                raise too_many(most)
+            meter.spend(1)
+            with scope(f"{stem}[{turns}]"):
+                signal = yield from body(f)
+            turns += 1
+            if signal == BREAK:
+                break
+            if signal == RETURN:
+                return signal
+        return None
+
+    return run
+
+
+def catching(body: Flow, handlers: tuple[tuple[frozenset[str], int | None, Flow], ...]) -> Flow:
+    """Return the generator function of a `try` with its `catch` blocks."""
+
+    def run(f: Frame) -> Steps:
+        try:
+            return (yield from body(f))
+        except WorkflowFailed as failed:
+            failure = failed
+        # Outside of `except`: what the handler raises has no hidden context.
+        for names, slot, handler in handlers:
+            if failure.name in names or (not names and failure.name != "Cancelled"):
+                if slot is not None:
+                    f[slot] = failure
+                return (yield from handler(f))
+        raise failure
+
+    return run
+
+
+def finally_(body: Flow, final: Flow) -> Flow:
+    """Return the generator function of a block that is always followed by another."""
+
+    def run(f: Frame) -> Steps:
+        meter = f[0]
+        try:
+            signal = yield from body(f)
+        except RaftoralError as failed:
+            failure = failed
+        else:
+            result = meter.result
+            yield from final(f)
+            meter.result = result
+            return signal
+        yield from final(f)
+        raise failure
+
+    return run
