@@ -92,6 +92,15 @@ def result_type(function: Callable[..., Any]) -> Any:
     return type(None) if kind is None else kind
 
 
+def flow_result(function: Callable[..., Any] | None) -> Any:
+    """Return the type that a workflow's function results in: ``R`` of its ``Flow[R]``."""
+    if function is None:
+        return Any
+    kind = hints_of(function).get("return", Any)
+    parts = typing.get_args(kind)
+    return parts[2] if len(parts) == 3 else Any
+
+
 @functools.cache
 def takes_float(function: Callable[..., Any]) -> bool:
     """Tell whether a parameter of ``function`` declares a float."""

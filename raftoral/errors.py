@@ -158,6 +158,18 @@ class WorkflowFailed(RaftoralError):
         self.attempts = attempts
 
 
+class Cancelled(BaseException):
+    """The run, or the branch, was asked to stop: thrown into the workflow at the effect it waits at.
+
+    Not an `Exception`, so that `except Exception` around a step does not swallow it. A workflow may
+    catch it to clean up, with effects like any others, and raises it again.
+    """
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or "asked to stop")
+        self.reason = reason
+
+
 class NonDeterminismError(RaftoralError):
     """A replay yields something else than the history holds; ``where`` is the yielding line."""
 

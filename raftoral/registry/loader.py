@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from raftoral.registry.app import Registry
     from raftoral.replay.effects import Workflow
     from raftoral.replay.history import Started
-    from raftoral.replay.interpreter import Body, Start
+    from raftoral.replay.interpreter import Begin, Body
     from raftoral.values import Value
 
 
@@ -30,7 +30,7 @@ class Loader:
         """Return the definitions of the application's own Python workflows."""
         return [python_definition(workflow) for workflow in self._registry.workflows.values()]
 
-    def start(self, definition: Definition) -> Start:
+    def start(self, definition: Definition) -> Begin:
         """Return the function that starts a run of ``definition``; see `can_run` for errors."""
         if definition.kind == "rwf":
             ir = definition.ir

@@ -24,11 +24,16 @@ class PythonBody:
     """A started Python workflow, seen from outside."""
 
     generator: Generator[Effect[Any], Any, Any]
+    workflow: Workflow[Any, Any]
     floats: bool = False
 
-    def _frame(self) -> tuple[Any, Any]:
+    def new_input(self, given: object) -> Value:
+        """Return the input of the next generation as it is stored; `InvalidInput` if it is none."""
+        return python_input(self.workflow, given)
+
+    def _frame(self, generator: Any) -> tuple[Any, Any]:
         """Return the innermost generator of the user's own code and its frame."""
-        inner: Any = self.generator
+        inner: Any = self.generator if generator is None else generator
         found = inner
         while inner is not None and hasattr(inner, "gi_frame"):
             frame = inner.gi_frame
@@ -37,22 +42,24 @@ class PythonBody:
             inner = inner.gi_yieldfrom
         return found, found.gi_frame
 
-    def variables(self) -> dict[str, object]:
+    def variables(self, generator: Any = None) -> dict[str, object]:
         """Return the local variables of the statement it stands at."""
-        _, frame = self._frame()
+        _, frame = self._frame(generator)
         return {} if frame is None else dict(frame.f_locals)
 
-    def where(self) -> tuple[str, int]:
+    def where(self, generator: Any = None) -> tuple[str, int]:
         """Return the file and line it stands at."""
-        generator, frame = self._frame()
-        code = generator.gi_code
+        found, frame = self._frame(generator)
+        code = found.gi_code
         return code.co_filename, 0 if frame is None else frame.f_lineno
 
 
 def start_python(workflow: Workflow[Any, Any], started: Started) -> PythonBody:
     """Return the started generator of one run."""
     generator = workflow.function(**python_arguments(workflow, started.input))
-    return PythonBody(generator, mentions_float(hints_of(workflow.function).get("return", None)))
+    return PythonBody(
+        generator, workflow, mentions_float(hints_of(workflow.function).get("return", None))
+    )
 
 
 def python_input(workflow: Workflow[Any, Any], given: object) -> Value:

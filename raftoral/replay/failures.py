@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.codec import pack
 from raftoral.convert import to_plain
-from raftoral.errors import CorruptionError, RaftoralError, WorkflowFailed
+from raftoral.errors import Cancelled, CorruptionError, RaftoralError, WorkflowFailed
 
 if TYPE_CHECKING:
     from raftoral.replay.history import Failure
@@ -26,6 +26,8 @@ def failure_of(error: BaseException) -> Failure:
     """
     if isinstance(error, WorkflowFailed):
         name, message, given = str(error.name), str(error.message), dict(error.details)
+    elif isinstance(error, Cancelled):
+        name, message, given = "Cancelled", error.reason, {}
     else:
         name, message = type(error).__name__, _message_of(error)
         given = {key: getattr(error, key) for key in _declared(type(error)) if hasattr(error, key)}

@@ -4,7 +4,7 @@ Owns the event kinds and their encoding; nothing else enters a history. An event
 once and are compared and stored as they are ever after.
 
 There are three classes of events. What the code *yielded* (`Set`, `Logged`, `Opened`, `Closed`,
-`ChildAsked`, `Restarted`, `Ended`) follows from the events before it. An *answer* of the owner
+`ChildAsked`, `ChildLeft`, `Restarted`, `Ended`) follows from the events before it. An *answer* of the owner
 (`Retry`, `Asked`, `Done`, `TimerSet`, `TimerFired`, `Taken`, `Noted`, `CallbackOpened`, `Updated`)
 is to something that a branch waits for. An *arrival* (`Started`, `ChildDone`, `CallbackDone`,
 `CancelAsked`, `Paused`, `Resumed`) is written by the group itself and may stand between any two.
@@ -145,6 +145,12 @@ class ChildAsked(NamedTuple):
     detached: bool
 
 
+class ChildLeft(NamedTuple):
+    """The branch that waited for a child was cancelled: the child is closed by its policy."""
+
+    path: str
+
+
 class ChildDone(NamedTuple):
     """A child run ended: with its result, or with a `Failure`."""
 
@@ -154,10 +160,16 @@ class ChildDone(NamedTuple):
 
 
 class CallbackOpened(NamedTuple):
-    """A token was made with which anyone may complete this step."""
+    """A token was made with which anyone may complete this step.
+
+    It fails with ``Timeout`` at ``due``, and with ``HeartbeatTimeout`` after ``beat`` milliseconds
+    of silence; 0 is no limit.
+    """
 
     path: str
     token: str
+    due: Millis
+    beat: int
 
 
 class CallbackDone(NamedTuple):
@@ -231,7 +243,7 @@ CLOSINGS: Final = ("abandon", "cancel", "terminate")
 NOTES: Final = ("now", "random", "uuid")
 """What may be noted: an instant, an int of 64 bit from 0, a text."""
 
-Yielded: TypeAlias = Set | Logged | Opened | Closed | ChildAsked | Restarted | Ended
+Yielded: TypeAlias = Set | Logged | Opened | Closed | ChildAsked | ChildLeft | Restarted | Ended
 Answer: TypeAlias = (
     Retry | Asked | Done | TimerSet | TimerFired | Taken | Noted | CallbackOpened | Updated
 )
@@ -251,6 +263,7 @@ _KINDS: Final[tuple[type[Event], ...]] = (
     Opened,
     Closed,
     ChildAsked,
+    ChildLeft,
     ChildDone,
     CallbackOpened,
     CallbackDone,
@@ -329,7 +342,9 @@ def _fits(event: Event) -> bool:
             return close in CLOSINGS
         case Noted(str(), kind, _):
             return kind in NOTES
-        case CallbackOpened(str(), str()) | Asked(str(), int()):
+        case CallbackOpened(str(), str(), int(due), int(beat)):
+            return type(due) is type(beat) is int and 0 <= due <= DUE_MAX and 0 <= beat <= DUE_MAX
+        case Asked(str(), int()) | ChildLeft(str()):
             return True
         case CancelAsked(str()) | Paused(str()) | Resumed():
             return True

@@ -1,11 +1,13 @@
-"""Runs a workflow's generator beside its history: replay is "run again, feed the recorded answers".
+"""Runs a workflow's generators beside its history: replay is "run again, feed the recorded answers".
 
-Owns `Replay`, one run's generator and where it stands. It acts on nothing: what the owner has to do
-is told as data (`outbox`: deterministic events to settle; `waiting`: the one effect to be answered).
+Owns `Replay`, one run's branches and where they stand. It acts on nothing: what the owner has to do
+is told as data (`outbox`: events that the code yielded and the history lacks; `waits`: what is to be
+answered).
 
 The rules it keeps: each event is compared with what the code yields *before* it answers; answers
-are decoded from committed bytes, on the owner too; a deterministic effect (a checkpoint, a log
-line, the end) is put in the outbox and not waited for, so a step costs one commit.
+are decoded from committed bytes, on the owner too; what follows from the events before it (a
+checkpoint, a log line, the end) is put in the outbox and not waited for, so a step costs one commit.
+A history is compared branch by branch; which branch went first is decided by the log alone.
 
 Two traps. Closing a parked generator runs its `finally` blocks, so a generator is only ever closed
 in `Replay.close`, and an effect yielded while closing is ignored. An exception of a workflow is
@@ -14,186 +16,112 @@ kept as data (name, message, declared fields), never as an object.
 
 from __future__ import annotations
 
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from inspect import getgeneratorstate
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, assert_never, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from raftoral.codec import pack, unpack
-from raftoral.convert import from_plain, mentions_float, result_type, takes_float, to_plain
-from raftoral.errors import (
-    LimitExceeded,
-    NonDeterminismError,
-    RaftoralError,
-    UsageError,
-    WorkflowFailed,
-)
-from raftoral.ids import Millis, Position
-from raftoral.replay.effects import (
-    Cell,
-    Checkpoint,
-    Compute,
-    Effect,
-    Log,
-    Receive,
-    Scopes,
-    SetCell,
-    Sleep,
-    SleepUntil,
-    as_span,
-    current_scopes,
-)
-from raftoral.replay.failures import as_error, failure_of
+from raftoral.convert import flow_result, from_plain, result_type
+from raftoral.errors import Cancelled, NonDeterminismError
+from raftoral.replay.advancing import Advancing, Begin, Body, Observer
+from raftoral.replay.effects import Pending, undoing
+from raftoral.replay.failures import as_error
 from raftoral.replay.history import (
-    CALL_BYTES_MAX,
-    DUE_MAX,
-    HISTORY_BYTES_MAX,
-    HISTORY_EVENTS_MAX,
+    Asked,
+    CallbackDone,
+    CallbackOpened,
+    CancelAsked,
+    ChildAsked,
+    ChildDone,
+    ChildLeft,
+    Closed,
     Done,
     Ended,
     Event,
     Logged,
+    Noted,
+    Opened,
+    Paused,
+    Restarted,
+    Resumed,
     Retry,
     Set,
     Started,
     Taken,
     TimerFired,
     TimerSet,
+    Updated,
     decode,
-    encode,
 )
-from raftoral.replay.text import short
-from raftoral.replay.wording import describe, describe_call
-from raftoral.values import millis_of, millis_since_epoch
+from raftoral.replay.waits import (
+    CallbackWait,
+    ChildWait,
+    ComputeWait,
+    NoteWait,
+    SignalWait,
+    TimerWait,
+    TokenWait,
+    UpdateWait,
+    Wait,
+    describe_waiting,
+)
+from raftoral.replay.wording import describe
+from raftoral.values import instant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from raftoral.ids import RunId
-    from raftoral.values import Value
+    from raftoral.ids import Position, RunId
+    from raftoral.replay.joins import Branch
 
+__all__ = ["Begin", "Body", "Outcome", "Replay", "advance"]
 
 CLOSING_YIELDS_MAX: Final = 100
 """How many effects of `finally` blocks are ignored before a closed generator is left alone."""
 
 
-class Body(Protocol):
-    """A started workflow of either front end."""
+class Replay(Advancing):
+    """One run's branches and their place in the history.
 
-    @property
-    def generator(self) -> Generator[Effect[Any], Any, Any]:
-        """The generator of effects."""
-        ...
+    Feed it every committed event in order. After each, `outbox` holds the events (as bytes) that
+    the code has yielded and the history does not have yet, `waits` what must be answered, by path,
+    and `ended` tells whether the workflow has finished (its `Ended` or `Restarted` is then the last
+    of the outbox or settled; `restarting` tells which). `changed` collects the paths of `waits`
+    that are new, changed or gone, for an owner that clears it. `committed` has the `Set` that each
+    cell was last recorded by.
 
-    @property
-    def floats(self) -> bool:
-        """Whether the workflow declares that its result holds floats."""
-        ...
-
-    def variables(self) -> dict[str, object]:
-        """Return the variables that are in sight where the generator stands."""
-        ...
-
-    def where(self) -> tuple[str, int]:
-        """Return the file (or definition) and line where the generator stands; line 0 if unknown."""
-        ...
-
-
-Start: TypeAlias = "Callable[[Started], Body]"
-
-
-# ------------------------------------------------------------------ what a run waits for
-@dataclass(slots=True)
-class ComputeWait:
-    """The run waits for an activity: attempt number ``attempt`` may begin at ``not_before``."""
-
-    path: str
-    effect: Compute[Any]
-    call: bytes
-    attempt: int = 1
-    not_before: Millis | None = None
-
-
-@dataclass(slots=True)
-class TimerWait:
-    """The run sleeps: until ``due`` once the timer is set, None before."""
-
-    path: str
-    effect: Sleep | SleepUntil
-    due: Millis | None = None
-
-
-@dataclass(slots=True)
-class SignalWait:
-    """The run waits for a signal, at most until ``due`` if it has a timeout that was set."""
-
-    path: str
-    effect: Receive[Any]
-    due: Millis | None = None
-
-
-Waiting: TypeAlias = ComputeWait | TimerWait | SignalWait
-
-
-def describe_waiting(waiting: Waiting) -> str:
-    """Return one line for people: what the run waits for."""
-    match waiting:
-        case ComputeWait(path, _, call):
-            return f"compute {path} = {describe_call(call)}"
-        case TimerWait(path):
-            return f"sleep {path}"
-        case SignalWait(path, effect):
-            return f"signal {effect.name} ({path})"
-        case _:
-            assert_never(waiting)
-
-
-def call_bytes(effect: Compute[Any]) -> bytes:
-    """Return the packed call of a compute; its arguments as a digest where they are long."""
-    call = effect.call
-    args = [to_plain(arg) for arg in call.args]
-    kwargs = {name: to_plain(value) for name, value in call.kwargs}
-    floats = call.function is not None and takes_float(call.function)
-    data = pack([call.activity, args, kwargs], floats=floats, names=("activity", "args", "kwargs"))
-    if len(data) <= CALL_BYTES_MAX:
-        return data
-    return pack([call.activity, sha256(data).hexdigest(), len(data)])
-
-
-# ------------------------------------------------------------------ the interpreter
-class Replay:
-    """One run's generator and its place in the history.
-
-    Feed it every committed event in order. After each, `outbox` holds the deterministic events
-    (as bytes) that the code has yielded and the history does not have yet, `waiting` the effect
-    that must be answered next (None while nothing is asked or the run is over), and `ended` tells
-    whether the generator has finished (its `Ended` is then the last of the outbox or settled).
-
-    With ``lockstep`` the code never runs ahead of the history: it stands at each deterministic
-    effect too, until its event is fed, and a cell holds its value from then on. So a debugger sees
-    every statement; a node does not wait.
+    With ``lockstep`` the code never runs ahead of the history: a branch stands at each yielded
+    event until it is fed, and a cell holds its value from then on. So a debugger sees every
+    statement; a node does not wait. ``observe`` is told the path of each branch and what becomes of
+    it: ``begun``, ``done``, ``failed`` or ``cancelled``.
     """
 
-    def __init__(self, run_id: RunId, start: Start, *, lockstep: bool = False) -> None:
-        self.run_id = run_id
-        self.position = Position(0)
-        self.outbox: deque[bytes] = deque()
-        self.waiting: Waiting | None = None
-        self.ended = False
-        self.started: Started | None = None
-        self.cells: dict[str, Cell[Any]] = {}
-        self.body: Body | None = None
-        self._start = start
-        self._scopes = Scopes()
-        self._paths: set[str] = set()
-        self._size = 0
-        self._recorded: Iterator[bytes] = iter(())
-        self._lines: deque[str] = deque()
-        self._lockstep = lockstep
-        self._held: tuple[object] | None = None
-        self._held_cell: tuple[Cell[Any], object] | None = None
+    def __init__(
+        self,
+        run_id: RunId,
+        begin: Begin,
+        *,
+        lockstep: bool = False,
+        observe: Observer | None = None,
+    ) -> None:
+        super().__init__(run_id, lockstep=lockstep, observe=observe)
+        self._begin_body = begin
+
+    # -------------------------------------------------------------- looking
+    @property
+    def position(self) -> Position:
+        """How many events of the history were fed."""
+        return self._ahead.position
+
+    @property
+    def outbox(self) -> list[bytes]:
+        """The events that the code yielded and the history lacks, the oldest first."""
+        return self._ahead.events()
+
+    @property
+    def waiting(self) -> Wait | None:
+        """The oldest thing that the run waits for; None while nothing is asked."""
+        return next(iter(self.waits.values()), None)
 
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
@@ -207,307 +135,254 @@ class Replay:
         it; the replay is then of no use any more and the caller closes it.
         """
         # What the code yields is compared where it is yielded, as long as there is a record of it.
-        self._recorded = iter(() if self._lockstep else history)
-        for data in history if self._lockstep else self._recorded:
-            if self.outbox:
-                self._confirm(data)
-            else:
-                self._answer(decode(data), len(data))
+        for data in history if self._lockstep else self._ahead.stream(history):
+            event = decode(data)
+            self._handlers[type(event)](self, event, data)
 
-    def _confirm(self, data: bytes) -> None:
-        """Compare a committed event with the oldest one that the code has run ahead by."""
-        self._compare(self.outbox[0], data, self._lines[0])
-        if self.outbox:
-            self.outbox.popleft()
-            self._lines.popleft()
-        self.position = Position(self.position + 1)
-        if self._held_cell is not None:
-            cell, value = self._held_cell
-            cell.value = value
-            self._held_cell = None
-        held, self._held = self._held, None
-        if held is not None and self.body is not None and not self.ended:
-            self._run(self.body.generator.send, held[0])
+    def _on_yielded(self, event: Event, data: bytes) -> None:
+        """Compare an event with the oldest one that the branch of its path has run ahead by."""
+        path: str = getattr(event, "path", "")
+        branch = self._owners.get(path) if path else self.root
+        if branch is None or not self._ahead.confirm(branch, data):
+            raise self._divergence(event, branch)
+        if isinstance(event, Set):
+            self.committed[path] = data
+        if branch.unset is not None:
+            cell, value = branch.unset
+            cell.value, branch.unset = value, None
+        if branch.held is not None and not branch.outbox:
+            self._unhold(branch)
 
-    def _compare(self, yielded: bytes, recorded: bytes, where: str | None = None) -> None:
-        if yielded == recorded or _same_failure(yielded, recorded):
+    def _on_ended(self, event: Ended, data: bytes) -> None:
+        if event.status != "terminated":
+            self._on_yielded(event, data)
             return
-        if _is_termination(recorded):
-            self._terminate()
-            return
-        place = self.where() if where is None else where
-        texts = describe(decode(recorded)), describe(decode(yielded))
-        raise NonDeterminismError(self.run_id, self.position, *texts, place)
+        # The group itself ended the run: no code asked for it.
+        self._ahead.passed(data)
+        self._ahead.clear()
+        self._over()
 
-    def _terminate(self) -> None:
-        """The group itself ended the run (its history grew too long): no code asked for it."""
-        self.ended = True
-        self.waiting = None
-        self.outbox.clear()
-        self._lines.clear()
-
-    def _answer(self, event: Event, size: int) -> None:
-        """Compare an event with what the code waits for, and answer it."""
-        waiting = self.waiting
-        match event, waiting:
-            case Done(path, call), ComputeWait() if path == waiting.path and call == waiting.call:
-                self.waiting = None
-            case Retry(path, attempt, _, next_at), ComputeWait() if path == waiting.path:
-                waiting.attempt = attempt + 1
-                waiting.not_before = next_at
-            case TimerSet(path, due), TimerWait() | SignalWait() if path == waiting.path:
-                waiting.due = due
-            case TimerFired(path), TimerWait() | SignalWait() if path == waiting.path:
-                self.waiting = None
-            case Taken(path), SignalWait() if path == waiting.path:
-                self.waiting = None
-            case Started(), None if self.started is None:
-                self.started = event
-            case Ended("terminated"), _:
-                self._terminate()
-            case _:
-                texts = describe(event), self._yielded()
-                raise NonDeterminismError(self.run_id, self.position, *texts, self.where())
-        self.position = Position(self.position + 1)
-        self._size += size
-        if self.waiting is None and not self.ended:
-            self._go_on(event, waiting)
-
-    def _go_on(self, event: Event, waiting: Waiting | None) -> None:
-        """Resume the code with the answer that ``event`` holds."""
-        match event, waiting:
-            case Done(ok=False), _:
-                self._throw(as_error(event.value, event.attempts))
-            case Done(), ComputeWait(effect=effect) if effect.call.function is not None:
-                self._resume(event.value, result_type(effect.call.function))
-            case ((Done() | Taken()), _):
-                self._resume(
-                    event.value, waiting.effect.kind if isinstance(waiting, SignalWait) else Any
-                )
-            case Started(), _:
-                self._begin(event)
-            case _:
-                self._resume(None, Any)
-
-    def _begin(self, event: Started) -> None:
+    def _on_started(self, event: Started, data: bytes) -> None:
+        if self.started is not None:
+            raise self._divergence(event, self.root)
+        self.started = event
+        self._ahead.passed(data)
         try:
-            self.body = self._start(event)
+            self.body = self._begin_body(event)
         except Exception as error:
-            self._end(_failed(error))
+            self._finish(self.root, None, error)
             return
-        self._resume(None, Any)
+        self.root.generator = self.body.generator
+        self._resume(self.root, None)
+        self._pump()
 
-    # -------------------------------------------------------------- the generator
-    def _resume(self, answer: Value, kind: Any) -> None:
-        """Send the answer as the type ``kind`` and run to the next effect to be waited for."""
-        assert self.body is not None
-        try:
-            value = from_plain(answer, kind)
-        except Exception as error:
-            self._throw(error)
+    def _on_cancel(self, event: CancelAsked, data: bytes) -> None:
+        self._ahead.passed(data)
+        self._release()
+        self._cancel(self.root, event.reason)
+        self._pump()
+
+    def _on_pause(self, _event: Event, data: bytes) -> None:
+        # Pausing keeps the owner from acting, which is not the code's business.
+        self._ahead.passed(data)
+
+    def _on_arrival(self, event: ChildDone | CallbackDone, data: bytes) -> None:
+        """A child ended, or a callback was completed: the branch that waits for it goes on."""
+        path = event.path
+        self._ahead.passed(data)
+        if path in self._dropped:
             return
-        self._run(self.body.generator.send, value)
-
-    def _throw(self, error: Exception) -> None:
-        assert self.body is not None
-        self._run(self.body.generator.throw, error)
-
-    def _run(self, step: Callable[[Any], Effect[Any]], argument: object) -> None:
-        """Advance the generator through deterministic effects until it blocks or ends."""
-        assert self.body is not None
-        generator = self.body.generator
-        token = current_scopes.set(self._scopes)
-        try:
-            effect = step(argument)
-            while True:
-                try:
-                    answer = self._take(effect)
-                except NonDeterminismError:
-                    raise
-                except RaftoralError as refused:
-                    effect = generator.throw(refused)
-                    continue
-                if self.waiting is not None or self.ended:
-                    return
-                if self._lockstep:
-                    self._held = (answer,)
-                    return
-                effect = generator.send(answer)
-        except StopIteration as stop:
-            self._finish(stop.value)
-        except NonDeterminismError:
-            raise
-        except (Exception, SystemExit, GeneratorExit) as error:
-            # Nothing that a workflow raises may leave the node's loop.
-            self._end(_failed(error))
-        finally:
-            current_scopes.reset(token)
-
-    def _finish(self, value: object) -> None:
-        assert self.body is not None
-        try:
-            result = cast("Value", to_plain(value))
-            data = encode(Ended("completed", result), floats=self.body.floats)
-        except Exception as error:
-            data = _failed(error)
-        self._end(data)
-
-    def _end(self, data: bytes) -> None:
-        self.waiting = None
-        self._yield(data)
-        self.ended = True
-
-    def _take(self, effect: object) -> object:
-        """Note what was yielded; return the answer if it is deterministic, else set `waiting`."""
-        match effect:
-            case Compute():
-                call = call_bytes(effect)
-                self.waiting = ComputeWait(self._path(effect.key, "compute"), effect, call)
-            case Checkpoint(key, value, kind):
-                return self._open_cell(key, value, kind)
-            case SetCell(cell, value):
-                self._record(cell, value)
-            case Log(text, key):
-                self._emit(encode(Logged(self._path(key, "log"), str(text))))
-            case Sleep(_, key) | SleepUntil(_, key):
-                self.waiting = TimerWait(self._path(key, "sleep"), effect)
-            case Receive():
-                self.waiting = SignalWait(self._path(effect.key, effect.name), effect)
-            case _:
-                raise UsageError(
-                    f"a workflow yields effects only, not {short(effect)} "
-                    "(forgot `yield from` before a helper, or Compute around a call?)"
-                )
-        return None
-
-    def _open_cell(self, key: str, value: object, kind: Any) -> Cell[Any]:
-        path = self._path(key)
-        if kind is None and type(value) is float:
-            kind = object  # A float is stored only where the code says so.
-        cell: Cell[Any] = Cell(path, value, type(value) if kind is None else kind)
-        try:
-            self._record(cell, value)
-        except UsageError:
-            self._paths.discard(path)  # A step that is refused has not taken its name.
-            raise
-        self.cells[path] = cell
-        return cell
-
-    def _record(self, cell: Cell[Any], value: object) -> None:
-        """Put a `Set` in the outbox; the cell then holds the value as it will be read back."""
-        plain: Any = to_plain(value)
-        data = encode(Set(cell.path, plain), floats=mentions_float(cell.kind))
-        stored = unpack(data)[2]  # type: ignore[index]
-        kind = cell.kind
-        if kind is not None and kind is not type(None) and value is not None:
-            stored = from_plain(stored, kind)
-        self._emit(data)
-        if self._lockstep:
-            self._held_cell = (cell, stored)
+        wait = self.waits.get(path)
+        if not isinstance(wait, ChildWait | CallbackWait):
+            raise self._divergence(event, self._owners.get(path))
+        self._release()
+        self._drop(path)
+        self._arrived[path] = event
+        branch = self._owners[path]
+        if branch.blocked is not wait:
+            return  # The callback is not waited for yet.
+        if event.ok:
+            kind = wait.kind if isinstance(wait, CallbackWait) else flow_result(wait.effect.target)
+            self._answer(branch, event.value, kind)
         else:
-            cell.value = stored
+            self._throw(branch, as_error(event.value))
+        self._pump()
 
-    def _emit(self, data: bytes) -> None:
-        """Yield a deterministic event, unless the code runs ahead without bound."""
-        # One event is left for the end.
-        if (
-            self.position + len(self.outbox) >= HISTORY_EVENTS_MAX - 1
-            or self._size + len(data) > HISTORY_BYTES_MAX
-        ):
-            raise LimitExceeded(
-                f"the history would pass its bound of {HISTORY_EVENTS_MAX:,} events or "
-                f"{HISTORY_BYTES_MAX:,} bytes; split the work into several runs"
-            )
-        self._yield(data)
-
-    def _yield(self, data: bytes) -> None:
-        """Compare a deterministic event with its record, or put it in the outbox without one."""
-        self._size += len(data)
-        recorded = next(self._recorded, None)
-        if recorded is None:
-            self.outbox.append(data)
-            self._lines.append(self.where())
+    def _on_answer(self, event: Any, data: bytes) -> None:
+        """Compare an answer with what the branch of its path waits for, and hand it on."""
+        path = event.path
+        wait = self.waits.get(path)
+        if wait is None and path in self._dropped:
+            self._ahead.passed(data)  # It was under way when its branch was cancelled.
             return
-        self._compare(data, recorded)
-        self.position = Position(self.position + 1)
+        branch = self._owners.get(path)
+        if wait is None or branch is None or branch.outbox:
+            raise self._divergence(event, branch)
+        if not self._fits(event, wait):
+            raise self._divergence(event, branch)
+        self._ahead.passed(data)
+        if self._only_noted(event, wait):
+            self.changed[path] = None
+            return
+        self._drop(path)
+        self._hand_on(branch, event, wait)
+        self._pump()
 
-    def _path(self, key: str | None, kind: str = "") -> str:
-        """Return the path of a step here: of its key, or counted by its kind without one."""
-        path = self._scopes.unnamed(kind) if key is None else self._scopes.path(key)
-        if path in self._paths:
-            raise UsageError(
-                f"two steps are called `{path}`; inside a loop, open a scope for each turn: "
-                "`with scope(f'item-{n}'): ...`"
-            )
-        self._paths.add(path)
-        return path
+    def _fits(self, event: Any, wait: Wait) -> bool:
+        """Tell whether this kind of answer belongs to what is waited for."""
+        match event, wait:
+            case Done(_, call), ComputeWait():
+                return bool(call == wait.call)
+            case (
+                (Retry(), ComputeWait())
+                | (TimerSet() | TimerFired(), TimerWait() | SignalWait())
+                | (Taken(), SignalWait())
+                | (Updated(), UpdateWait())
+                | (CallbackOpened(), TokenWait())
+            ):
+                return True
+            case Asked(), ComputeWait():
+                return wait.effect.options.once
+            case TimerSet(), ComputeWait():
+                return wait.effect.options.deadline is not None
+            case Noted(_, kind), NoteWait():
+                return bool(kind == type(wait.effect).__name__.lower())
+            case _:
+                return False
 
-    # -------------------------------------------------------------- looking and leaving
-    def where(self) -> str:
-        """Return ``file:line`` of the statement that the generator stands at; empty if unknown."""
-        if self.body is None:
-            return ""
-        name, line = self.body.where()
-        return f"{name}:{line}" if line else name
+    def _only_noted(self, event: Any, wait: Wait) -> bool:
+        """Note what brings the answer nearer without being it; tell whether the event is that."""
+        match event, wait:
+            case Retry(), ComputeWait():
+                wait.attempt, wait.not_before = event.attempt + 1, event.next_at
+            case Asked(), ComputeWait():
+                wait.asked = event.attempt
+            case TimerSet(), ComputeWait() | TimerWait() | SignalWait():
+                wait.due = event.due
+            case Updated(ok=False), _:
+                pass  # Refused: the code waits for another one.
+            case _:
+                return False
+        return True
 
-    def _yielded(self) -> str:
-        if self.waiting is not None:
-            return describe_waiting(self.waiting)
+    def _hand_on(self, branch: Branch, event: Any, wait: Wait) -> None:
+        match event, wait:
+            case Done(), ComputeWait():
+                self._computed(branch, wait, event)
+            case Taken() | Updated(), SignalWait() | UpdateWait():
+                self._answer(branch, event.value, wait.effect.kind)
+            case Noted(_, "now", int(at)), _:
+                self._resume(branch, instant_of(at))
+            case Noted(), _:
+                self._resume(branch, event.value)
+            case CallbackOpened(path, token, due, beat), TokenWait():
+                kind = wait.effect.kind
+                self.waits[path] = CallbackWait(path, token, kind, due or None, beat)
+                self._resume(branch, Pending(path, token, kind))
+            case _:
+                self._resume(branch, None)
+
+    def _computed(self, branch: Branch, wait: ComputeWait, event: Done) -> None:
+        if not event.ok:
+            failure = as_error(event.value, event.attempts)
+            if failure.name == "Cancelled" and branch.cancel_due is not None:
+                due, branch.cancel_due = branch.cancel_due, None
+                self._throw(branch, due)
+            else:
+                self._throw(branch, failure)
+            return
+        function = wait.effect.call.function
+        try:
+            value = from_plain(event.value, Any if function is None else result_type(function))
+        except Exception as error:
+            self._throw(branch, error)
+            return
+        undo = wait.effect.options.undo
+        if undo is not None and branch.scopes.undo is not None:
+            branch.scopes.undo.add(event.path, undoing(undo, value))
+        self._resume(branch, value)
+
+    # -------------------------------------------------------------- divergence
+    def _divergence(self, event: Event, branch: Branch | None) -> NonDeterminismError:
+        """Return the report that the history has ``event`` where the code yields something else."""
+        if branch is not None and branch.generator is None:
+            branch = None
+        ahead = self._ahead.oldest(branch) or self._ahead.oldest(None)
+        if ahead is not None:
+            yielded, line = describe(decode(ahead[0])), ahead[1]
+        else:
+            yielded, line = self._asks(branch), self.where(branch)
+        return NonDeterminismError(self.run_id, self.position, describe(event), yielded, line)
+
+    def _asks(self, branch: Branch | None) -> str:
+        blocked = None if branch is None else branch.blocked
+        wait = blocked if isinstance(blocked, Wait) else self.waiting
+        if wait is not None:
+            return describe_waiting(wait)
         if self.started is None:
             return "nothing before `Started`"
         return "nothing more: the run has ended"
 
+    # -------------------------------------------------------------- leaving
     def close(self) -> None:
-        """Drop the generator, running its `finally` blocks; what they yield is ignored."""
-        body, self.body = self.body, None
-        if body is None:
+        """Drop the generators, running their `finally` blocks; what they yield is ignored."""
+        if self.body is None:
             return
-        for _ in range(CLOSING_YIELDS_MAX):
-            if getgeneratorstate(body.generator) != "GEN_SUSPENDED":
-                return
-            # Python calls an effect that is yielded here a RuntimeError and stays there.
-            with suppress(Exception, SystemExit):
-                body.generator.close()
+        self.body = None
+        branches = [self.root]
+        for branch in branches:  # It grows meanwhile: the inner ones are closed first.
+            if branch.join is None or not branch.ended:
+                branches += getattr(branch.blocked, "branches", {}).values()
+        for branch in reversed(branches):
+            _close(branch.generator)
+
+    _handlers: ClassVar[dict[type[Event], Callable[[Any, Any, bytes], None]]] = {
+        **dict.fromkeys((Set, Logged, Opened, Closed, ChildAsked, ChildLeft), _on_yielded),
+        **dict.fromkeys(
+            (Retry, Asked, Done, TimerSet, TimerFired, Taken, Noted, CallbackOpened, Updated),
+            _on_answer,
+        ),
+        **dict.fromkeys((ChildDone, CallbackDone), _on_arrival),
+        **dict.fromkeys((Paused, Resumed), _on_pause),
+        Started: _on_started,
+        CancelAsked: _on_cancel,
+        Restarted: _on_yielded,
+        Ended: _on_ended,
+    }
 
 
-def _failed(error: BaseException) -> bytes:
-    return encode(Ended("failed", failure_of(error)))
-
-
-def _is_termination(data: bytes) -> bool:
-    event = decode(data)
-    return isinstance(event, Ended) and event.status == "terminated"
-
-
-def _same_failure(expected: bytes, recorded: bytes) -> bool:
-    """Tell whether both are failed ends of one name: a message may hold an address of memory."""
-    mine, theirs = decode(expected), decode(recorded)
-    if not isinstance(mine, Ended) or not isinstance(theirs, Ended):
-        return False
-    return (
-        mine.status == theirs.status == "failed"
-        and isinstance(mine.value, list)
-        and isinstance(theirs.value, list)
-        and mine.value[0] == theirs.value[0]
-    )
+def _close(generator: Any) -> None:
+    if generator is None:
+        return
+    for _ in range(CLOSING_YIELDS_MAX):
+        if getgeneratorstate(generator) != "GEN_SUSPENDED":
+            return
+        # Python calls an effect that is yielded here a RuntimeError and stays there.
+        with suppress(Exception, SystemExit, Cancelled):
+            generator.close()
 
 
 # ------------------------------------------------------------------ the walk in one call
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Where a replay ended: blocked on ``waiting``, or over with ``ended``; ``yielded`` is ahead."""
+    """Where a replay ended: waiting for ``waits``, or over with ``ended``; ``yielded`` is ahead."""
 
-    waiting: Waiting | None
+    waits: tuple[Wait, ...]
     ended: Ended | None
     yielded: tuple[Event, ...]
 
+    @property
+    def waiting(self) -> Wait | None:
+        """The oldest thing that the run waits for."""
+        return self.waits[0] if self.waits else None
 
-def advance(run_id: RunId, start: Start, history: Iterable[bytes]) -> Outcome:
+
+def advance(run_id: RunId, begin: Begin, history: Iterable[bytes]) -> Outcome:
     """Replay ``history`` and return where the code stands then.
 
     A pure function of its arguments. Raises `NonDeterminismError` where they do not fit.
     """
-    replay = Replay(run_id, start)
+    replay = Replay(run_id, begin)
     last: Event | None = None
     try:
         events = list(history)
@@ -518,37 +393,4 @@ def advance(run_id: RunId, start: Start, history: Iterable[bytes]) -> Outcome:
     finally:
         replay.close()
     ended = next((event for event in (*yielded, last) if isinstance(event, Ended)), None)
-    return Outcome(replay.waiting, ended, yielded)
-
-
-def pack_result(effect: Compute[Any], value: object) -> Value:
-    """Return an activity's result as it will be stored, checked against its declared type.
-
-    Raises `WorkflowFailed` named ``BadResult`` when it cannot be stored or read back.
-    """
-    function = effect.call.function
-    try:
-        plain = to_plain(value)
-        kind = result_type(function) if function is not None else Any
-        stored = unpack(pack(plain, floats=mentions_float(kind)))
-        from_plain(stored, kind)
-    except (RaftoralError, RecursionError) as error:
-        message = f"the result of {effect.call.activity} cannot be stored: {error}"
-        raise WorkflowFailed("BadResult", message) from None
-    return stored
-
-
-def timer_due(effect: Sleep | SleepUntil | Receive[Any], now: Millis) -> Millis | None:
-    """Return when a wait that begins ``now`` ends; None for a receive without a timeout."""
-    match effect:
-        case SleepUntil(until):
-            due = millis_since_epoch(until)
-        case Sleep(span):
-            due = now + millis_of(as_span(span))
-        case Receive():
-            if effect.within is None:
-                return None
-            due = now + millis_of(effect.within)
-        case _:
-            assert_never(effect)
-    return Millis(min(max(due, 0), DUE_MAX))
+    return Outcome(tuple(replay.waits.values()), ended, yielded)

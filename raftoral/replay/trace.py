@@ -16,14 +16,15 @@ from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
 from raftoral.replay.effects import Cell
 from raftoral.replay.history import Event, Set, check, decode
-from raftoral.replay.interpreter import Replay, describe_waiting
+from raftoral.replay.interpreter import Replay
 from raftoral.replay.text import text_of
+from raftoral.replay.waits import describe_waiting
 from raftoral.replay.wording import describe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from raftoral.replay.interpreter import Start
+    from raftoral.replay.interpreter import Begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Trace:
     runs its `finally` blocks then.
     """
 
-    def __init__(self, start: Start, history: Sequence[bytes], *, run_id: str = "") -> None:
+    def __init__(self, start: Begin, history: Sequence[bytes], *, run_id: str = "") -> None:
         self.run_id = RunId(run_id)
         self.events: tuple[Event, ...] = tuple(decode(data) for data in history)
         for event in self.events:

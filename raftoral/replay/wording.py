@@ -13,6 +13,7 @@ from raftoral.replay.history import (
     CancelAsked,
     ChildAsked,
     ChildDone,
+    ChildLeft,
     Closed,
     Done,
     Ended,
@@ -64,6 +65,8 @@ def describe(event: Event) -> str:
             return f"Closed {path} in the order {', '.join(map(str, order))}"
         case ChildAsked(path, child, name, version, given):
             return f"ChildAsked {path} = {name}{f' v{version}' if version else ''} {short(given)} as {child}"
+        case ChildLeft(path):
+            return f"ChildLeft {path}"
         case ChildDone(path, ok, value):
             return f"ChildDone {path} -> {_outcome(ok, value)}"
         case CallbackOpened(path):

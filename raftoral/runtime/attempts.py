@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import WorkflowFailed
 from raftoral.replay.context import ActivityContext, attempt_context
-from raftoral.replay.interpreter import pack_result
+from raftoral.replay.packing import pack_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class Attempts:
             work = self._on_application(call, variables)
         else:
             work = self._in_thread(call, variables)
-        result = await _within(effect.within, asyncio.ensure_future(work))
+        result = await _within(effect.options.within, asyncio.ensure_future(work))
         return pack_result(effect, result)
 
     def _function(self, effect: Compute[Any]) -> Callable[..., Any]:

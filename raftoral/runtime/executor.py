@@ -15,7 +15,7 @@ from itertools import islice
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
-from raftoral.errors import RaftoralError
+from raftoral.errors import RaftoralError, UsageError
 from raftoral.ids import NOBODY, Millis, NodeId, Position
 from raftoral.machines import execution, runs
 from raftoral.machines.commands import HandOver, Many
@@ -33,7 +33,8 @@ from raftoral.replay.history import (
     encode,
     is_log,
 )
-from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.waits import ComputeWait, SignalWait, TimerWait, describe_waiting, timer_due
 from raftoral.runtime.live import EVENT_FRAME_BYTES, SETTLE_BYTES_MAX, Live
 from raftoral.runtime.watchdog import StepTooLong, Watchdog
 from raftoral.values import millis_of
@@ -348,7 +349,7 @@ class Executor:
             case SignalWait():
                 self._answer_signal(live, waiting)
             case _:
-                assert_never(waiting)
+                raise UsageError(f"this owner cannot bring about {describe_waiting(waiting)}")
 
     def _answer_signal(self, live: Live, waiting: SignalWait) -> None:
         mail = runs.oldest_mail(self._port.reader, live.run.id, waiting.effect.name)
@@ -415,7 +416,7 @@ class Executor:
 
     def _failed(self, waiting: ComputeWait, error: Exception) -> bytes:
         """Return the event of a failed attempt: a `Retry`, or a `Done` when none is left."""
-        policy = waiting.effect.policy
+        policy = waiting.effect.options.policy
         failure = failure_of(error)
         if policy.repeats(str(failure[0]), waiting.attempt):
             spread = policy.jitter_percent

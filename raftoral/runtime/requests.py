@@ -37,7 +37,7 @@ from raftoral.registry import catalog
 from raftoral.registry.definition import Definition, python_definition, rwf_definition
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import Ended, decode
-from raftoral.replay.interpreter import describe_waiting
+from raftoral.replay.waits import describe_waiting
 from raftoral.runtime.views import DefinitionView, ErrorView, HistoryView, RunView
 
 if TYPE_CHECKING:

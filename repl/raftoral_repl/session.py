@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from raftoral.lang.compile import WorkflowUnit
     from raftoral.registry.app import Registry
     from raftoral.replay.history import Started
-    from raftoral.replay.interpreter import Body, Start
+    from raftoral.replay.interpreter import Begin, Body
     from raftoral.runtime.views import HistoryView
 
 
@@ -43,7 +43,7 @@ class Program:
     know before trusting what is shown.
     """
 
-    start: Start
+    start: Begin
     home: str
     first: int
     text: str | None = None

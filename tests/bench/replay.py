@@ -14,7 +14,8 @@ from raftoral.ids import Millis, RunId
 from raftoral.registry.python import start_python
 from raftoral.replay.effects import Checkpoint, Compute, Flow, scope, workflow
 from raftoral.replay.history import Done, Event, Started, encode
-from raftoral.replay.interpreter import ComputeWait, Replay, advance
+from raftoral.replay.interpreter import Replay, advance
+from raftoral.replay.waits import ComputeWait
 
 if TYPE_CHECKING:
     from raftoral.replay.interpreter import Body

@@ -201,11 +201,11 @@ def test_clauses_become_the_policy_of_the_compute() -> None:
     drive = Drive(EFFECTS, ["i"], {"shop.find": lambda *_: [], "shop.ping": lambda: None})
     assert drive.result() == "nobody"
     computes = [one for one in drive.effects if isinstance(one, Compute)]
-    assert computes[0].policy == RetryPolicy(
+    assert computes[0].options.policy == RetryPolicy(
         4, timedelta(seconds=1), timedelta(minutes=1), 150, 20, ("Broken", "Timeout")
     )
-    assert [one.within for one in computes] == [timedelta(seconds=5), timedelta(seconds=1)]
-    assert computes[1].policy == RetryPolicy()
+    assert [one.options.within for one in computes] == [timedelta(seconds=5), timedelta(seconds=1)]
+    assert computes[1].options.policy == RetryPolicy()
 
 
 FAILING = """

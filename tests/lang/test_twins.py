@@ -16,7 +16,8 @@ from raftoral.registry.python import python_input, start_python
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Done, Retry, Started, Taken, TimerFired, TimerSet, encode
 from raftoral.replay.history import decode as decode_event
-from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.waits import ComputeWait, SignalWait, TimerWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ def story(
             case None:
                 return [decode_event(data) for data in events[1:]], asked
             case ComputeWait(path, effect, call):
-                asked.append((effect.key, effect.policy, effect.within))
+                asked.append((effect.key, effect.options))
                 answer = answers[effect.call.activity]
                 if isinstance(answer, WorkflowFailed):
                     feed(Retry(path, 1, failure_of(answer), Millis(5)))

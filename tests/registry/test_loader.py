@@ -16,7 +16,8 @@ from raftoral.registry.definition import Definition, python_definition, rwf_defi
 from raftoral.registry.loader import Loader
 from raftoral.replay.effects import Activity, Compute, Flow, workflow
 from raftoral.replay.history import Done, Ended, Started, decode, encode
-from raftoral.replay.interpreter import ComputeWait, Replay
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.waits import ComputeWait
 
 TEXT = """
 activity tools.double(number: int) -> int timeout 5s

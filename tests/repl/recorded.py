@@ -9,19 +9,21 @@ from raftoral.errors import WorkflowFailed
 from raftoral.ids import Millis, RunId
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Done, Event, Retry, Started, Taken, TimerFired, TimerSet, encode
-from raftoral.replay.interpreter import ComputeWait, Replay, SignalWait, TimerWait, timer_due
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.waits import ComputeWait, SignalWait, TimerWait, timer_due
 from raftoral.runtime.views import HistoryView
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from raftoral.replay.interpreter import Start, Waiting
+    from raftoral.replay.interpreter import Begin
+    from raftoral.replay.waits import Wait
 
 BEGAN = Millis(1_767_225_600_000)  # 2026-01-01T00:00:00Z
 
 
 def record(
-    start: Start, name: str, input: Mapping[str, Any], answers: Mapping[str, Sequence[Any]]
+    start: Begin, name: str, input: Mapping[str, Any], answers: Mapping[str, Sequence[Any]]
 ) -> list[bytes]:
     """Return what a run records whose steps are answered by ``answers``, by path.
 
@@ -49,7 +51,7 @@ def record(
     return history
 
 
-def _settled(waiting: Waiting, answers: list[Any]) -> Iterator[Event]:
+def _settled(waiting: Wait, answers: list[Any]) -> Iterator[Event]:
     match waiting:
         case ComputeWait(path, _, call, attempt):
             answer = answers.pop(0)

@@ -25,14 +25,9 @@ from raftoral.replay.effects import (
 )
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Done, Event, Retry, Started, Taken, TimerFired, TimerSet, encode
-from raftoral.replay.interpreter import (
-    ComputeWait,
-    Replay,
-    SignalWait,
-    TimerWait,
-    pack_result,
-    timer_due,
-)
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.packing import pack_result
+from raftoral.replay.waits import ComputeWait, SignalWait, TimerWait, timer_due
 from raftoral.values import Money
 
 if TYPE_CHECKING:
@@ -360,7 +355,7 @@ class Owner:
             return Done(wait.path, wait.call, True, pack_result(wait.effect, result), wait.attempt)
         except Exception as error:
             failure = failure_of(error)
-            if wait.effect.policy.repeats(str(failure[0]), wait.attempt):
+            if wait.effect.options.policy.repeats(str(failure[0]), wait.attempt):
                 return Retry(wait.path, wait.attempt, failure, Millis(self.now + 5))
             return Done(wait.path, wait.call, False, failure, wait.attempt)
 

@@ -11,7 +11,7 @@ import pytest
 from raftoral.codec import pack
 from raftoral.errors import CorruptionError, LimitExceeded, UsageError, WorkflowFailed
 from raftoral.ids import Millis
-from raftoral.replay import interpreter
+from raftoral.replay import interpreter, outbox, waits
 from raftoral.replay.effects import (
     Checkpoint,
     Compute,
@@ -41,7 +41,9 @@ from raftoral.replay.history import (
     decode,
     encode,
 )
-from raftoral.replay.interpreter import Replay, pack_result, timer_due
+from raftoral.replay.interpreter import Replay
+from raftoral.replay.packing import pack_result
+from raftoral.replay.waits import timer_due
 from tests.replay.shapes import RUN, Owner, add, start_of, started
 
 if TYPE_CHECKING:
@@ -192,7 +194,7 @@ def test_a_scope_is_left_by_an_exception() -> None:
 # ------------------------------------------------------------------ bounds
 def test_code_that_runs_ahead_is_bounded_in_events(monkeypatch: pytest.MonkeyPatch) -> None:
     """A loop of checkpoints is stopped at the bound, where it can still end."""
-    monkeypatch.setattr(interpreter, "HISTORY_EVENTS_MAX", 50)
+    monkeypatch.setattr(outbox, "HISTORY_EVENTS_MAX", 50)
 
     def body() -> Flow[None]:
         cell = yield from Checkpoint("x", 0)
@@ -207,7 +209,7 @@ def test_code_that_runs_ahead_is_bounded_in_events(monkeypatch: pytest.MonkeyPat
 
 def test_code_that_runs_ahead_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes of what was recorded and of what the code runs ahead by are bounded too."""
-    monkeypatch.setattr(interpreter, "HISTORY_BYTES_MAX", 10_000)
+    monkeypatch.setattr(outbox, "HISTORY_BYTES_MAX", 10_000)
 
     def body() -> Flow[int]:
         for turn in range(100):
@@ -369,7 +371,7 @@ def test_retries_count_attempts_and_keep_their_time() -> None:
 
     replay = begun(body)
     replay.feed(encode(Retry("x", 1, ["Busy", "", {}], Millis(77))))
-    assert isinstance(replay.waiting, interpreter.ComputeWait)
+    assert isinstance(replay.waiting, waits.ComputeWait)
     assert (replay.waiting.attempt, replay.waiting.not_before) == (2, 77)
     replay.close()
 

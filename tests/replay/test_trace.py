@@ -8,8 +8,10 @@ from raftoral.ids import Millis
 from raftoral.registry.python import start_python
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Done, Ended, Event, Logged, Set, Started, encode
-from raftoral.replay.interpreter import Body, ComputeWait, Replay, call_bytes
+from raftoral.replay.interpreter import Body, Replay
+from raftoral.replay.packing import call_bytes
 from raftoral.replay.trace import Change, Trace, changes
+from raftoral.replay.waits import ComputeWait
 
 BEGAN = Millis(1_000)
 

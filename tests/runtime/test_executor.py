@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from raftoral.registry.app import Registry
     from raftoral.replay.history import Event
-    from raftoral.replay.interpreter import Start
+    from raftoral.replay.interpreter import Begin
 
 
 @asynccontextmanager
@@ -955,7 +955,7 @@ class PerKind(Loader):
         super().__init__(registry())
         self.other = other
 
-    def start(self, definition: Definition) -> Start:
+    def start(self, definition: Definition) -> Begin:
         """Start by kind."""
         if definition.kind == "rwf":
             return super().start(definition)
@@ -1202,10 +1202,10 @@ def test_an_overtaken_refusal_changes_nothing() -> None:
     settle = live.next_settle()
     assert settle is not None
     assert live.ahead == 1
-    live.replay.position = Position(1)
+    live.replay._ahead.position = Position(1)
     assert not live.not_taken(settle, keep=lambda _: True)
     assert live.ahead == 1
-    live.replay.position = Position(0)
+    live.replay._ahead.position = Position(0)
     assert live.not_taken(settle, keep=lambda _: False)
     assert (live.ahead, live.answers) == (0, [])
     old = replace(settle, epoch=Epoch(settle.epoch - 1))

@@ -23,8 +23,9 @@ from raftoral.lang.evaluate.frames import (
 )
 from raftoral.lang.ir import Node, Unit, decode
 from raftoral.replay.effects import (
-    Call,
     Compute,
+    Invocation,
+    Options,
     Receive,
     RetryPolicy,
 )
@@ -142,12 +143,9 @@ class _Compiler:
             values = tuple([part(f) for part in parts])
             for value in values:
                 bounded(value)
-            effect: Compute[Any] = Compute.__new__(Compute)
-            effect.key = key
-            effect.call = Call(activity, values, (), None)
-            effect.policy = make_policy(f)
-            effect.within = None if within is None else effects.positive(within(f))
-            return effect
+            call = Invocation(activity, values, (), None)
+            limit = None if within is None else effects.positive(within(f))
+            return Compute.of(key, call, Options(make_policy(f), limit))
 
         return step
 

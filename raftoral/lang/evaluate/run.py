@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raftoral.convert import to_plain
 from raftoral.errors import CorruptionError, WorkflowFailed
+from raftoral.lang.boundary import decode_input
 from raftoral.lang.evaluate.frames import RETURN, Exhausted, Flow, Frame, Meter, bounded
 from raftoral.lang.evaluate.program import Program, load
 
@@ -59,11 +61,15 @@ class Evaluation:
         """The line of the statement it stands at; 0 before the first one."""
         return self.span[0]
 
-    def where(self) -> tuple[str, int]:
+    def where(self, generator: Any = None) -> tuple[str, int]:
         """Return the name of the source and the line it stands at."""
         return self._unit.path, self.line
 
-    def variables(self) -> dict[str, object]:
+    def new_input(self, given: object) -> Value:
+        """Return the input of the next generation as it is stored; `InvalidInput` if it is none."""
+        return dict(decode_input(self._unit, to_plain(given)))
+
+    def variables(self, generator: Any = None) -> dict[str, object]:
         """Return the variables that are in sight there; a checkpoint by its recorded value."""
         at = max(self._meter.at, 0)
         found = {}
