@@ -256,7 +256,7 @@ class Advancing:
 
     def _block(self, branch: Branch, effect: object) -> object:
         """Take an effect that has to be waited for; a cancelled branch meets `Cancelled` here."""
-        if branch.cancel_due is not None:
+        if branch.cancel_due is not None and not branch.scopes.shield:
             due, branch.cancel_due = branch.cancel_due, None
             raise due
         match effect:
@@ -460,7 +460,9 @@ class Advancing:
 
     def _leave_group(self, join: Join) -> None:
         parent = join.parent
-        due, parent.cancel_due = parent.cancel_due, None
+        due = None
+        if not parent.scopes.shield:
+            due, parent.cancel_due = parent.cancel_due, None
         try:
             result = join.result(due)
         except (Exception, Cancelled, SystemExit, GeneratorExit) as error:
@@ -475,7 +477,7 @@ class Advancing:
             return
         branch.cancelling = True
         cancelled = Cancelled(reason)
-        blocked = branch.blocked
+        blocked = None if branch.scopes.shield else branch.blocked
         match blocked:
             case None:
                 branch.cancel_due = cancelled

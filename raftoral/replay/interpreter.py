@@ -285,7 +285,7 @@ class Replay(Advancing):
     def _computed(self, branch: Branch, wait: ComputeWait, event: Done) -> None:
         if not event.ok:
             failure = as_error(event.value, event.attempts)
-            if failure.name == "Cancelled" and branch.cancel_due is not None:
+            if failure.name == "Cancelled" and wait.cancelling and branch.cancel_due is not None:
                 due, branch.cancel_due = branch.cancel_due, None
                 self._throw(branch, due)
             else:

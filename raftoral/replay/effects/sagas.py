@@ -37,16 +37,20 @@ class Undo:
     def run(self) -> Flow[None]:
         """Run the compensations, newest first, and forget them.
 
-        One that fails does not keep the others from running; afterwards the failure is raised as
+        A cancellation waits until they are through. One that fails does not keep the others from
+        running; afterwards the failure is raised as
         `WorkflowFailed` named ``CompensationFailed``.
         """
         failed: list[str] = []
+        scopes = current_scopes.get()
+        scopes.shield += 1
         while self.entries:
             path, compensation = self.entries.pop()
             try:
                 yield from _undone(path, compensation)
-            except WorkflowFailed as error:
+            except Exception as error:
                 failed.append(f"{path}: {error}")
+        scopes.shield -= 1
         if failed:
             raise WorkflowFailed("CompensationFailed", "; ".join(failed))
 

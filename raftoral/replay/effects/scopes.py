@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Scopes:
     """The scopes that one branch of a run has open, and the counters of its unnamed steps."""
 
-    __slots__ = ("_counters", "_open", "undo")
+    __slots__ = ("_counters", "_open", "shield", "undo")
 
     def __init__(self, inside: Sequence[str] = (), undo: Undo | None = None) -> None:
         self._open: list[str] = list(inside)
         self._counters: dict[str, int] = {}
         self.undo = undo
         """What the innermost saga around the code has to undo; None outside of any."""
+        self.shield = 0
+        """How many compensations are under way: a cancellation waits until they are through."""
 
     def path(self, key: str) -> str:
         """Return the path of a named step here."""
