@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import Cancelled, WorkflowFailed
 from raftoral.ids import Millis, RunId
+from raftoral.replay.deciding import Begin, Later, Settle, Stop, attempted, cancelled, decide
 from raftoral.replay.effects import (
     RESULT,
     Call,
@@ -35,23 +36,14 @@ from raftoral.replay.effects import (
     undo_now,
     workflow,
 )
-from raftoral.replay.failures import failure_of
 from raftoral.replay.history import (
     Asked,
     CallbackDone,
-    CallbackOpened,
     CancelAsked,
     ChildDone,
-    Done,
     Event,
-    Noted,
     Paused,
     Resumed,
-    Retry,
-    Taken,
-    TimerFired,
-    TimerSet,
-    Updated,
     encode,
 )
 from raftoral.replay.interpreter import Replay
@@ -60,12 +52,6 @@ from raftoral.replay.waits import (
     CallbackWait,
     ChildWait,
     ComputeWait,
-    NoteWait,
-    SignalWait,
-    TimerWait,
-    TokenWait,
-    UpdateWait,
-    timer_due,
 )
 from tests.replay.shapes import ITEM, add, decline, start_of, started
 
@@ -163,7 +149,7 @@ def race(n: int) -> Flow[list[Any]]:
         yield from Sleep("1s")
         return booked
 
-    won = yield from Race("first", Receive("go"), Sleep("2s"), work(), Call("kid", "child", n))
+    won = yield from Race("first", Receive("go"), Sleep("1m"), work(), Call("kid", "child", n))
     return [won.index, won.name]
 
 
@@ -271,9 +257,11 @@ class Gambler:
     ) -> None:
         self.replay = Replay(RUN, start_of(flow), lockstep=lockstep)
         self.history: list[bytes] = []
-        self.chance = chance
+        self.chooser = chance
         self.cancel = cancel
-        self.now = 1_000
+        self.at = 1_000
+        self.running: set[str] = set()
+        self.mine: set[str] = set()
         self.cancelled = False
 
     def run(self, first: bytes) -> list[bytes]:
@@ -281,9 +269,9 @@ class Gambler:
         self.settle(first)
         while True:
             outbox = self.replay.outbox
-            if outbox and self.chance.random() < 0.7:
+            if outbox and self.chooser.random() < 0.7:
                 # What was yielded is settled in its order, a part at a time.
-                for data in outbox[: self.chance.randint(1, len(outbox))]:
+                for data in outbox[: self.chooser.randint(1, len(outbox))]:
                     self.settle(data)
             elif self.replay.ended:
                 if not outbox:
@@ -294,21 +282,17 @@ class Gambler:
     def happen(self) -> None:
         """Let one thing happen: an arrival, or an answer if nothing else is to be settled first."""
         arrivals = [wait for wait in self.replay.waits.values() if self.may_arrive(wait)]
-        if not self.cancelled and self.chance.random() < self.cancel:
+        if not self.cancelled and self.chooser.random() < self.cancel:
             self.cancelled = True
             self.settle(encode(CancelAsked("enough")))
-        elif self.chance.random() < 0.05:
-            self.settle(encode(self.chance.choice([Paused("coffee"), Resumed()])))
-        elif arrivals and self.chance.random() < 0.4:
-            self.settle(self.arrival(self.chance.choice(arrivals)))
+        elif self.chooser.random() < 0.05:
+            self.settle(encode(self.chooser.choice([Paused("coffee"), Resumed()])))
+        elif arrivals and self.chooser.random() < 0.06:
+            self.settle(self.arrival(self.chooser.choice(arrivals)))
         elif not self.replay.outbox:
-            answers = [
-                wait
-                for wait in self.replay.waits.values()
-                if not isinstance(wait, CallbackWait | ChildWait)
-            ]
-            if answers:
-                self.settle(encode(self.answer(self.chance.choice(answers)), floats=True))
+            event = self.answer(self.chooser.choice(list(self.replay.waits.values())))
+            if event is not None:
+                self.settle(encode(event, floats=True))
 
     def settle(self, data: bytes) -> None:
         """Feed one event."""
@@ -324,7 +308,7 @@ class Gambler:
 
     def arrival(self, wait: Wait) -> bytes:
         """Return the end of a child or the completion of a callback."""
-        ok = self.chance.random() < 0.8
+        ok = self.chooser.random() < 0.8
         failure = ["Refused", "not today", {}]
         if isinstance(wait, ChildWait):
             return encode(ChildDone(wait.path, ok, 7 if ok else failure))
@@ -332,51 +316,70 @@ class Gambler:
         value: Any = 5 if wait.kind is int else "five"
         return encode(CallbackDone(wait.path, ok, value if ok else failure))
 
-    def answer(self, wait: Wait) -> Event:
-        """Return the next event that answers a wait."""
-        self.now += 10
-        at = Millis(self.now + 5)
-        match wait:
-            case ComputeWait():
+    def answer(self, wait: Wait) -> Event | None:
+        """Return the next event that answers a wait, if anything is to be done for it now."""
+        self.at += 10
+        match decide(wait, self):
+            case Settle(event):
+                if isinstance(event, Asked):
+                    self.mine.add(event.path)
+                return event
+            case Later(at):
+                if at is not None and self.chooser.random() < 0.5:
+                    self.at = max(self.at, at)
+                return None
+            case Begin() | Stop():
+                assert isinstance(wait, ComputeWait)
+                self.running.add(wait.path)
+                if self.chooser.random() < 0.3:
+                    return None
+                self.running.discard(wait.path)
                 return self.attempt(wait)
-            case TimerWait(path, effect, due) if due is None:
-                return TimerSet(path, timer_due(effect, at) or at)
-            case TimerWait(path):
-                return TimerFired(path)
-            case SignalWait(path):
-                return Taken(path, f"id-{self.now}", "go")
-            case UpdateWait(path, _):
-                value = self.chance.choice([1, 2])
-                answer: Any = 4 if value > 1 else ["ZeroDivisionError", "", {}]
-                return Updated(path, f"id-{self.now}", value, value > 1, answer)
-            case NoteWait(path, effect):
-                kind = type(effect).__name__.lower()
-                return Noted(path, kind, "u-1" if kind == "uuid" else 3)
-            case TokenWait(path, effect):
-                return CallbackOpened(path, f"token-{path}", Millis(0), 0)
-            case _:
-                raise AssertionError(f"{wait} is answered by nobody")
 
     def attempt(self, wait: ComputeWait) -> Event:
         """Run an activity as its owner does."""
-        options = wait.effect.options
-        if wait.cancelling and self.chance.random() < 0.5:
-            cancelled: Any = ["Cancelled", "asked to stop", {}]
-            return Done(wait.path, wait.call, False, cancelled, wait.attempt)
-        if options.once and wait.asked == 0:
-            return Asked(wait.path, wait.attempt)
-        if options.deadline is not None and wait.due is None:
-            return TimerSet(wait.path, Millis(self.now + 60_000))
+        if wait.cancelling and self.chooser.random() < 0.5:
+            return cancelled(wait)
         call = wait.effect.call
         assert call.function is not None
         try:
             result = call.function(*call.args, **dict(call.kwargs))
-            return Done(wait.path, wait.call, True, pack_result(wait.effect, result), wait.attempt)
+            return attempted(wait, pack_result(wait.effect, result), self)
         except Exception as error:
-            failure = failure_of(error)
-            if options.policy.repeats(str(failure[0]), wait.attempt):
-                return Retry(wait.path, wait.attempt, failure, Millis(self.now + 5))
-            return Done(wait.path, wait.call, False, failure, wait.attempt)
+            return attempted(wait, error, self)
+
+    # -------------------------------------------------------------- what the owner sees
+    def now(self) -> Millis:
+        """Return the time."""
+        return Millis(self.at)
+
+    def chance(self, below: int) -> int:
+        """Roll the dice."""
+        return self.chooser.randrange(below)
+
+    def token(self, path: str) -> str:
+        """Make a token."""
+        return f"token-{path}"
+
+    def signal(self, name: str) -> tuple[str, Any] | None:
+        """Return a signal, now and then."""
+        return (f"id-{self.at}", name) if self.chooser.random() < 0.3 else None
+
+    def request(self, name: str) -> tuple[str, Any] | None:
+        """Return a request, good or bad, now and then."""
+        return (f"{name}-{self.at}", self.chance(3)) if self.chooser.random() < 0.5 else None
+
+    def last_beat(self, _path: str) -> Millis:
+        """Return when the holder of a token was heard of."""
+        return Millis(self.at - 500)
+
+    def under_way(self, path: str) -> bool:
+        """Tell whether an attempt goes on, or is taken for ended now."""
+        return path in self.running and self.chooser.random() < 0.5
+
+    def asked_here(self, path: str) -> bool:
+        """Tell whether this owner asked for the attempt."""
+        return path in self.mine
 
 
 def grown(

@@ -125,7 +125,7 @@ def test_a_cancelled_run_ends_cancelled_and_cleans_up() -> None:
     statuses: Counter[str] = Counter()
     undone = 0
     for seed in range(200):
-        history = grown(forest.trip, Random(seed), cancel=0.15)
+        history = grown(forest.trip, Random(seed), cancel=0.06)
         events = [decode(data) for data in history]
         last = events[-1]
         assert isinstance(last, Ended)
@@ -146,7 +146,7 @@ def test_a_cancelled_run_ends_cancelled_and_cleans_up() -> None:
 def test_the_winner_of_a_race_is_the_first_in_the_log() -> None:
     """`Closed` of a race begins with the branch that ended first, and each of them wins somewhere."""
     winners = Counter()
-    for seed in range(200):
+    for seed in range(400):
         for event in map(decode, grown(forest.race, Random(seed))):
             if isinstance(event, Closed):
                 winners[event.order[0]] += 1
