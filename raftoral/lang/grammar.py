@@ -17,14 +17,15 @@ from raftoral._assets import asset
 if TYPE_CHECKING:
     from lark import Transformer
 
-LATER: Final = frozenset(
+HARD: Final = frozenset(
     {
-        "branch", "call", "collect", "compensate", "deadline", "enum", "give", "heartbeat",
-        "import", "limit", "parallel", "policy", "query", "queue", "race", "restart", "saga",
-        "start", "test", "undo",
+        "and", "as", "await", "break", "case", "catch", "checkpoint", "compute", "const",
+        "continue", "decode", "else", "fail", "false", "finally", "fn", "for", "give", "if",
+        "import", "in", "is", "let", "log", "match", "none", "not", "or", "require", "return",
+        "self", "sleep", "then", "true", "try", "var", "while",
     }
 )  # fmt: skip
-"""Words of constructs that this release does not have; reserved, so that it can get them."""
+"""Words that name no value at all; the others may name what is not assigned to."""
 
 HUMAN: Final = {
     "NAME": "a name",
@@ -64,7 +65,7 @@ def build(transformer: Transformer[Any, Any] | None) -> Lark:
 def keywords() -> frozenset[str]:
     """Return the words that have a meaning somewhere in the grammar."""
     rules = "\n".join(line.split("//")[0] for line in grammar_text().splitlines())
-    return frozenset(re.findall(r'"([a-z]+)"', rules))
+    return frozenset(re.findall(r'"([a-z_]+)"', rules))
 
 
 def human(terminal: str, fixed: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from raftoral.lang import ast
 from raftoral.lang.diagnostics import Label, did_you_mean
-from raftoral.lang.grammar import LATER, keywords
+from raftoral.lang.grammar import HARD, keywords
 from raftoral.lang.source import Span
 from raftoral.lang.types import (
     BUILT_IN,
@@ -124,6 +124,11 @@ class Definitions:
                 if self._new(name, f"fn {name.text}"):
                     kind = UNKNOWN if result is None else self.type_of(result)
                     self.functions[name.text] = Function(name, self.fields(params), kind, item)
+            case ast.Import() | ast.EnumDef() | ast.PolicyDef() | ast.TestDef():
+                word = type(item).__name__.removesuffix("Def").lower()
+                self.diagnostics.error(
+                    "RWF0006", f"`{word}` is not part of this release", item.span
+                )
             case ast.WorkflowDef(_, name, version):
                 if self._new(name, f"workflow {name.text} {version}"):
                     self.workflows.append(item)
@@ -314,7 +319,8 @@ class Scope:
 
     def declare(self, name: Ident, kind: Type, role: Role) -> Variable:
         """Add a variable to the innermost block; a reserved or taken name is reported."""
-        check_reserved(name, self.diagnostics)
+        assigned = role in ("var", "checkpoint")
+        check_reserved(name, self.diagnostics, assigned=assigned)
         before = self.find(name.text)
         if before is not None:
             self.diagnostics.error(
@@ -357,13 +363,19 @@ class Scope:
         self.diagnostics.error("RWF0201", message, span, near or "not declared here", labels=labels)
 
 
-def check_reserved(name: Ident, diagnostics: Diagnostics) -> None:
-    """Report a name that is a word of the language, now or later."""
-    if name.text in LATER or name.text in keywords() or name.text in ("true", "false", "none"):
-        diagnostics.error(
-            "RWF0110",
-            f"`{name.text}` is a word of the language",
-            name.span,
-            "cannot be the name of a value",
-            help=(f"call it `{name.text}_` or, better, for what it is",),
-        )
+def check_reserved(name: Ident, diagnostics: Diagnostics, *, assigned: bool) -> None:
+    """Report a name that is a word of the language.
+
+    A word that never begins an expression may name what is not assigned to: where a statement
+    begins, the parser would take it for the word.
+    """
+    if name.text not in (keywords() if assigned else HARD):
+        return
+    soft = name.text not in HARD
+    diagnostics.error(
+        "RWF0110",
+        f"`{name.text}` is a word of the language",
+        name.span,
+        "cannot be assigned to" if soft else "cannot be the name of a value",
+        help=(f"call it `{name.text}_` or, better, for what it is",),
+    )

@@ -19,7 +19,7 @@ from lark.parsers.lalr_analysis import Shift
 
 from raftoral._assets import asset
 from raftoral.lang.diagnostics import Diagnostic, Label, nearest
-from raftoral.lang.grammar import LATER, fixed_texts, human, keywords
+from raftoral.lang.grammar import HARD, fixed_texts, human, keywords
 from raftoral.lang.source import Source, Span
 
 if TYPE_CHECKING:
@@ -33,18 +33,26 @@ if TYPE_CHECKING:
 
 MISTAKES_MAX: Final = 20
 
-_ITEMS: Final = ("const", "record", "error", "activity", "fn", "workflow")
-# As names these words are fine; where nothing else fits, they are clauses of a later release.
-_LATER: Final = LATER | {"key", "self", "after"}
+_ITEMS: Final = (
+    "import", "const", "record", "enum", "error", "policy", "activity", "fn", "workflow", "test",
+)  # fmt: skip
 _STATEMENTS: Final = (
-    "let", "var", "require", "return", "fail", "break", "continue", "checkpoint", "compute",
-    "sleep", "await", "log", "signal", "if", "match", "while", "for", "try", "case",
+    "let", "var", "require", "return", "fail", "give", "break", "continue", "checkpoint", "compute",
+    "call", "start", "callback", "sleep", "await", "log", "restart", "undo", "signal", "query",
+    "update", "if", "match", "while", "for", "try", "case", "saga", "parallel", "race", "branch",
+    "after", "given", "mock", "at", "expect",
+)  # fmt: skip
+_CLAUSES: Final = (
+    "retry", "backoff", "factor", "jitter", "timeout", "deadline", "heartbeat", "key",
+    "at_most_once", "compensate", "close", "answer", "on", "as", "else", "max", "and", "or",
+    "raises", "search",
 )  # fmt: skip
 _RESUME = re.compile(
     r"\n[ \t]*((?:"
     + "|".join(_ITEMS + _STATEMENTS)
-    + r")\b|\}|(?!(?:retry|backoff|factor|jitter|timeout|on|as|else|max|and|or|raises)\b)"
-    + r"[a-z_]\w*(?=[ \t]*(?:=[^=]|[\"(.])|[ \t]+[a-z_{]))"
+    + r")\b|\}|(?!(?:"
+    + "|".join(_CLAUSES)
+    + r")\b)[a-z_]\w*(?=[ \t]*(?:=[^=]|[\"(.])|[ \t]+[a-z_{]))"
 )
 _CHARACTERS: Final = {
     ";": ("statements need no `;`", "remove it"),
@@ -182,9 +190,6 @@ class _Reader:
             self.diagnostics.add(_unclosed(self.text))
             return False
         slip = self.slip(token, accepted)
-        later = None if slip else self.later(token)
-        if later is not None:
-            return self.not_yet(later)
         self.diagnostics.add(slip or self.unexpected(token, accepted))
         return token.type != "$END" and self.resume(self.lexing.line_ctr.char_pos)
 
@@ -220,23 +225,6 @@ class _Reader:
                 return start == 0 or self.text[start - 1] == "\n"
         return False
 
-    def later(self, token: Token) -> Token | None:
-        """Return the word of a construct that this release does not have, if one is near."""
-        for one in (self.last, token):
-            if one is not None and one.type == "NAME" and one.value in _LATER:
-                return one
-        return None
-
-    def not_yet(self, word: Token) -> bool:
-        span = _at(word)
-        self.diagnostics.error(
-            "RWF0006",
-            f"`{word.value}` is not part of this release",
-            span,
-            "reserved for a later one",
-        )
-        return self.resume(max(_behind_block(self.text, span.end), self.pos()))
-
     def pos(self) -> int:
         return self.lexing.line_ctr.char_pos
 
@@ -257,7 +245,21 @@ class _Reader:
                 return Diagnostic("RWF0005", one.message, _at(near), "", (), hints)
         return None
 
+    def assigned(self, token: Token) -> Diagnostic | None:
+        """Return the report of an assignment to a word of the language."""
+        one = self.last if token.value == "=" else token
+        if one is None or one.value not in keywords() or one.value in HARD:
+            return None
+        if not re.match(r"[ \t]*=(?!=)", self.text[one.end_pos or 0 :][:80]):
+            return None
+        help_ = (f"call it `{one.value}_` or, better, for what it is",)
+        message = f"`{one.value}` is a word of the language"
+        return Diagnostic("RWF0110", message, _at(one), "cannot be assigned to", (), help_)
+
     def unexpected(self, token: Token, accepted: set[str]) -> Diagnostic:
+        assigned = self.assigned(token)
+        if assigned is not None:
+            return assigned
         words = keywords()
         last = self.last
         if last is not None and last.type in ("NAME", "UNAME") and last.value not in words:
@@ -299,6 +301,8 @@ class _Reader:
             return "expected a value"
         if "LET" in accepted:
             return "expected a statement"
+        if "EXPECT" in accepted:
+            return "expected a step of the test"
         if "WORKFLOW" in accepted:
             return "expected a definition"
         # After a whole value anything may follow; say what ends it.
@@ -359,21 +363,6 @@ def _at(token: Token) -> Span:
 def _quiet(text: str) -> str:
     """Return ``text`` with texts and comments blanked, so that every brace counts."""
     return _NOISE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
-
-
-def _behind_block(text: str, pos: int) -> int:
-    """Return where the block that begins on the line of ``pos`` ends; ``pos`` if there is none."""
-    quiet = _quiet(text)
-    line_end = quiet.find("\n", pos)
-    opened = quiet.find("{", pos, len(quiet) if line_end < 0 else line_end)
-    if opened < 0:
-        return pos
-    depth = 0
-    for found in re.finditer(r"[{}]", quiet[opened:]):
-        depth += 1 if found[0] == "{" else -1
-        if depth == 0:
-            return opened + found.end()
-    return pos
 
 
 def _unclosed(text: str) -> Diagnostic:

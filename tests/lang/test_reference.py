@@ -10,7 +10,7 @@ import pytest
 from raftoral._assets import asset
 from raftoral.lang.builtins import NAMES
 from raftoral.lang.compile import Source, compile_source
-from raftoral.lang.grammar import LATER, keywords
+from raftoral.lang.grammar import keywords
 from raftoral.lang.render import render_all
 from raftoral.lang.resolve import ERRORS
 
@@ -40,4 +40,4 @@ def test_every_example_workflow_compiles(path: Path) -> None:
 def test_the_reference_names_every_word() -> None:
     """Keywords, built-ins, built-in errors and reserved words all stand in the reference."""
     words = set(re.findall(r"[A-Za-z_]+", REFERENCE))
-    assert not (keywords() | NAMES | ERRORS | LATER) - words
+    assert not (keywords() | NAMES | ERRORS) - words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.lang import ast
 from raftoral.lang.check import control, steps
@@ -224,7 +224,9 @@ class Body(Expressions):
             case ast.Try():
                 return control.guarded(self, node)
             case _:
-                assert_never(node)
+                word = _WORDS.get(type(node)) or type(node).__name__.lower()
+                self.error("RWF0006", f"`{word}` is not part of this release", node.span)
+                return None, False
 
     def impure(self, span: Span, word: str) -> None:
         """Report an effect in a pure function."""
@@ -329,6 +331,12 @@ class Body(Expressions):
         )
 
 
+_WORDS: Final = {
+    ast.ChildStmt: "call",
+    ast.CallbackStmt: "callback",
+    ast.QueryDef: "query",
+    ast.UpdateDef: "update",
+}
 _ROLES: Final = {
     "let": "a `let`, which keeps its value",
     "var": "a variable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from raftoral.lang import ast
 from raftoral.lang.check import containers
 from raftoral.lang.check.nodes import Checked, Node, const
 from raftoral.lang.diagnostics import Label
@@ -23,7 +24,6 @@ from raftoral.lang.types import (
 )
 
 if TYPE_CHECKING:
-    from raftoral.lang import ast
     from raftoral.lang.check.body import Body
 
 
@@ -92,13 +92,20 @@ def match(b: Body, node: ast.Match) -> Checked:
 
 def pattern(b: Body, case: ast.Case, kind: Type, seen: list[Any]) -> tuple[Node, bool]:
     """Return the IR of a pattern and whether it takes everything that is left."""
-    if not isinstance(case.pattern, tuple):
-        if case.pattern.text == "_":
+    options: tuple[ast.Pattern, ...] = (case.pattern,)
+    if isinstance(case.pattern, ast.Alternatives):
+        options = case.pattern.options
+    elif isinstance(case.pattern, ast.BindPattern):
+        if case.pattern.name.text == "_":
             return ["any"], True
         rest = required(kind) if None in seen else kind
-        return ["bind", b.declare(case.pattern, rest, "loop").slot], True
+        return ["bind", b.declare(case.pattern.name, rest, "loop").slot], True
     values = []
-    for literal in case.pattern:
+    for option in options:
+        if not isinstance(option, ast.LiteralPattern):
+            b.error("RWF0006", "this pattern is not part of this release", option.span)
+            continue
+        literal = option.literal
         one, _ = b.expr(literal)
         if common(kind, one) is None or (one == NOTHING and not may_be_none(kind)):
             message = f"{show(kind)} is never {show(one)}"

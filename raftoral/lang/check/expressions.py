@@ -217,6 +217,9 @@ class Expressions:
                 return containers.update(self, node)
             case ast.Comprehension():
                 return containers.comprehension(self, node)
+            case ast.IsShape() | ast.Decode():
+                word = "is" if isinstance(node, ast.IsShape) else "decode"
+                return self.error("RWF0006", f"`{word}` is not part of this release", node.span)
             case _:
                 assert_never(node)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from raftoral.lang import ast
 from raftoral.lang.check import calls
@@ -109,7 +109,8 @@ def clauses(b: Body, node: ast.ComputeStmt) -> tuple[Node | None, Node | None]:
             case ast.Retry():
                 policy = retry(b, clause)
             case _:
-                assert_never(clause)
+                word = type(clause).__name__.lower()
+                b.error("RWF0006", f"`{word}` is not part of this release", clause.span)
     return policy, timeout
 
 
@@ -138,16 +139,16 @@ def retry(b: Body, clause: ast.Retry) -> Node | None:
 
 def wait(b: Body, node: ast.Await) -> Node:
     """Return the IR of an `await`."""
-    signal = f"signal {node.signal.text}"
+    signal = f"signal {node.source.text}"
     kind: Type = RecordType(signal)
     if signal not in b.signals:
         known = [name.removeprefix("signal ") for name in b.signals]
-        label = did_you_mean(node.signal.text, known, "not declared")
-        help_ = (f"declare it at the top: `signal {node.signal.text}(...)`",)
-        message = f"there is no signal `{node.signal.text}`"
-        b.diagnostics.error("RWF0203", message, node.signal.span, label, help=help_)
+        label = did_you_mean(node.source.text, known, "not declared")
+        help_ = (f"declare it at the top: `signal {node.source.text}(...)`",)
+        message = f"there is no signal `{node.source.text}`"
+        b.diagnostics.error("RWF0203", message, node.source.span, label, help=help_)
         kind = UNKNOWN
-    b.awaited.add(node.signal.text)
+    b.awaited.add(node.source.text)
     timeout = None
     if node.timeout is not None:
         timeout = b.value(node.timeout, DURATION, "a timeout")
@@ -160,4 +161,4 @@ def wait(b: Body, node: ast.Await) -> Node:
     if node.name is not None:
         slot = b.declare(node.name, kind, "compute").slot
         b.scope.everything[-1].used = True
-    return ["receive", slot, node.signal.text, timeout, block]
+    return ["receive", slot, node.source.text, timeout, block]

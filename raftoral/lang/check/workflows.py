@@ -59,10 +59,14 @@ class Workflow(Body):
         for field in self.inputs.values():
             self.declare(field.name, field.type, "input")
             self.default(field)
-        self.declare_signals(node.block.statements)
-        self.body, leaves = self.block(node.block, new=False)
-        if not leaves and node.result is not None:
-            self.missing_return(node.block)
+        self.body: Node = []
+        if node.block is None:
+            self.error("RWF0006", "a contract is not part of this release", node.span)
+        else:
+            self.declare_signals(node.block.statements)
+            self.body, leaves = self.block(node.block, new=False)
+            if not leaves and node.result is not None:
+                self.missing_return(node.block)
         self.finish()
         for key, shape in self.signals.items():
             if key.removeprefix("signal ") not in self.awaited:
