@@ -92,6 +92,8 @@ class Host:
         """The group's state was replaced by a snapshot at this index: events were skipped."""
         self.on_removed: Callable[[GroupId], None] = _ignore
         """This node is no member of the group any more, and nobody will need its part of it."""
+        self.on_peer_lost: Callable[[NodeId], None] = _ignore
+        """The connection to a peer is lost; what was on its way may be."""
         self.on_failure: Callable[[BaseException], None] = _ignore
         """The host has stopped because of this; told once."""
         self.members_of: Callable[[GroupId], Sequence[NodeId]] = lambda _group: ()
@@ -250,6 +252,7 @@ class Host:
         self._forwarded.peer_lost(node)
         for group in self.groups.values():
             group.raw.report_unreachable(node)
+        self.on_peer_lost(node)
         self.schedule()
 
     # -------------------------------------------------------------- in: time
