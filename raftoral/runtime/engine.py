@@ -240,7 +240,9 @@ class Engine:
         self.host.on_failure = self._fail
         self.host.add_group(MANAGEMENT, Management())
         self._names = Names(self.host, self.transport, membership.names)
-        self.services = Services(config, self.host, self.transport, self.loader, self.executors)
+        self.services = Services(
+            config, self.host, self.transport, self.loader, self._watchdog, self.executors
+        )
         self.host.on_peer_lost = self.services.peer_lost
         self.host.members_of = self._members_of
         for group in store.groups():

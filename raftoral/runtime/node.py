@@ -248,6 +248,17 @@ class Node:
         """Put a signal into a run's mailbox; sent again with the same ``id`` it is one signal."""
         await self._ask(lambda engine: engine.services.requests.signal(run_id, signal, payload, id))
 
+    async def query(self, run_id: str, query: str, *, consistent: bool = False) -> Any:
+        """Return what a query of a run's workflow makes of the run's committed cells.
+
+        Answered by a member of the run's group from its own copy; with ``consistent`` that copy is
+        first brought up to date. `UnknownQuery` lists the queries there are; `QueryFailed` tells of
+        an error inside the query.
+        """
+        return await self._ask(
+            lambda engine: engine.services.queries.query(run_id, query, consistent=consistent)
+        )
+
     async def history(self, id: str, *, local: bool = False) -> HistoryView:
         """Return a run's settled steps; ``local`` reads what this very node has stored."""
         return await self._ask(lambda engine: engine.services.histories.history(id, local=local))

@@ -12,6 +12,7 @@ from raftoral.runtime.deploying import Deploying
 from raftoral.runtime.histories import Histories
 from raftoral.runtime.listing import Listing
 from raftoral.runtime.lookup import Lookup
+from raftoral.runtime.queries import Queries
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.routing import Routing
 from raftoral.runtime.subscriptions import Subscriptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.executor import Executor
     from raftoral.runtime.live import Live
+    from raftoral.runtime.watchdog import Watchdog
     from raftoral.transport.base import Transport
 
 
@@ -38,6 +40,7 @@ class Services:
         host: Host,
         transport: Transport,
         loader: Loader,
+        watchdog: Watchdog,
         executors: Mapping[GroupId, Executor],
     ) -> None:
         self._executors = executors
@@ -52,6 +55,7 @@ class Services:
         self.lookup = Lookup(self.routing, self.subscriptions, self._live)
         self.listing = Listing(self.routing, self.lookup)
         self.histories = Histories(self.routing, self.subscriptions, self.lookup, self.definitions)
+        self.queries = Queries(self.routing, self.lookup, self.definitions, loader, watchdog)
         self.requests = Requests(self.routing, loader, self.definitions, self.lookup)
 
     def _live(self, group: GroupId, run_id: RunId) -> Live | None:
