@@ -230,9 +230,23 @@ class Executor:
                         self._act(self.live[run_id])
                 case execution.Forgotten(run_id):
                     self._wake(run_id)
+                case execution.Regenerated(run):
+                    self._regenerated(run)
+                case execution.Warned(run_id, text):
+                    log.warning("run %s: %s", run_id, text)
+                case execution.Answered() | execution.OutboxGrew() | execution.ScheduleChanged():
+                    pass
                 case _:
                     assert_never(event)
         self._check_published()
+
+    def _regenerated(self, run: Run) -> None:
+        """Replay a run anew: what this node knows of it belongs to another history."""
+        old = self.live.pop(run.id, None)
+        if old is not None:
+            old.reset()
+            self._drop(old)
+        self._open(run)
 
     def _check_published(self) -> None:
         """Let all runs go on once the group knows of this start of the node.

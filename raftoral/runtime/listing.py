@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from raftoral.codec import pack
 from raftoral.errors import UsageError
 from raftoral.ids import GroupId, Millis, RunId
-from raftoral.machines import runs
+from raftoral.machines import listing
 from raftoral.runtime.views import RunView, plain_run, run_of
 
 if TYPE_CHECKING:
@@ -69,9 +69,10 @@ class Listing:
         found: list[RunView] = []
         if self._routing.is_here(group):
             start = None if before is None else (Millis(before.started_at), RunId(before.id))
-            listed = runs.newest_first(self._routing.state(group), start)
+            state, asked = self._routing.state(group), listing.Filter(status, name)
+            listed = listing.newest_first(state, asked, start)
             for seen, run in enumerate(listed, start=1):
-                if (status is None or run.status == status) and (name is None or run.name == name):
+                if asked.fits(state, run):
                     found.append(self._lookup.view(group, run))
                     if len(found) == limit:
                         break

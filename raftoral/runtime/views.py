@@ -12,8 +12,12 @@ else:
     # texts has no schema; `Value` is checked where values are made.
     Value = Any
 
-Status: TypeAlias = Literal["running", "completed", "failed", "parked"]
-"""``parked``: no member of the group can go on with the run; its `reason` says why."""
+Status: TypeAlias = Literal[
+    "running", "paused", "parked", "completed", "failed", "cancelled", "terminated"
+]
+"""``paused``: its owner begins nothing more until it is resumed. ``parked``: no member of the group
+can go on with the run. Its `reason` says why. The last four are over.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class RunView:
     @property
     def ended(self) -> bool:
         """Tell whether the run is over."""
-        return self.status in ("completed", "failed")
+        return self.status in ("completed", "failed", "cancelled", "terminated")
 
 
 def plain_run(view: RunView) -> Value:
