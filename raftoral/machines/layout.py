@@ -34,6 +34,7 @@ MESSAGES: Final = b"x/"
 SCHEDULES: Final = b"z/"
 DUE: Final = b"d/"
 LIVE: Final = b"a/"
+OWNERS: Final = b"o/"
 PARKED_RUNS: Final = b"p/"
 FORGETTABLE: Final = b"e/"
 LISTS: Final = b"l/"
@@ -90,7 +91,7 @@ def cell_key(run_id: RunId, path: str) -> bytes:
 
 def owner_prefix(node: NodeId) -> bytes:
     """Return the prefix of the runs that ``node`` owns."""
-    return b"o/" + node.to_bytes(4, "big") + b"/"
+    return OWNERS + node.to_bytes(4, "big") + b"/"
 
 
 EVERYTHING: Final = bytes(8)

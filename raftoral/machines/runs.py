@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 __all__ = [
-    "MEMBERS", "SLOT_MAP", "Run", "check_run_id", "find", "history", "last_event", "live_ids",
+    "MEMBERS", "SLOT_MAP", "Run", "check_run_id", "find", "history", "last_event", "live_ids", "live_owners",
     "oldest_mail", "oldest_update", "owned_ids", "parked_ids", "put",
 ]  # fmt: skip
 
@@ -223,7 +223,7 @@ def live_ids(reader: Reader) -> Iterator[RunId]:
 
 def live_owners(reader: Reader) -> Iterator[tuple[RunId, NodeId]]:
     """Yield the ids of the runs that have not ended, and who owns each."""
-    for key, _ in reader.scan(b"o/"):
+    for key, _ in reader.scan(layout.OWNERS):
         yield RunId(key[7:].decode()), NodeId(int.from_bytes(key[2:6], "big"))
 
 

@@ -39,8 +39,9 @@ from raftoral.transport.base import CERTIFIED, Local
 from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from raftoral.errors import RaftoralError
     from raftoral.kv import Reader
     from raftoral.machines import execution
     from raftoral.machines.base import Result
@@ -62,7 +63,7 @@ STEP_SHARE: Final = 0.8
 
 
 class GroupPort:
-    """`raftoral.runtime.executor.Port` over the host."""
+    """`raftoral.runtime.port.Port` over the host."""
 
     def __init__(self, engine: Engine, group: GroupId) -> None:
         self._engine = engine
@@ -74,10 +75,9 @@ class GroupPort:
         """The group's applied state."""
         return self._host.groups[self._group].state
 
-    async def propose(self, command: bytes) -> Result:
-        """Put a command through the group's log."""
-        timeout = self._engine.config.request_timeout_s
-        return await self._host.propose(self._group, command, timeout=timeout)
+    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
+        """Put a command on its way into the group's log."""
+        self._host.submit(self._group, command, self._engine.config.request_timeout_s, tell)
 
     def now(self) -> Millis:
         """Return the group's clock."""

@@ -14,15 +14,14 @@ from raftoral.errors import UnknownRun
 from raftoral.machines import runs
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import Ended, decode
-from raftoral.replay.waits import describe_waiting
 from raftoral.runtime.subscriptions import STANDING, Topic
 from raftoral.runtime.views import ErrorView, RunView, plain_run, run_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from raftoral.ids import GroupId, RunId
-    from raftoral.runtime.live import Live
+    from raftoral.runtime.executor import Executor
     from raftoral.runtime.routing import Routing
     from raftoral.runtime.subscriptions import Subscriptions
     from raftoral.values import Value
@@ -35,12 +34,12 @@ class Lookup:
         self,
         routing: Routing,
         subscriptions: Subscriptions,
-        live: Callable[[GroupId, RunId], Live | None],
+        executors: Mapping[GroupId, Executor],
     ) -> None:
-        """``live`` gives what this node's executor has of a run, if it has any."""
+        """``executors`` may be asked what a run here waits for."""
         self._routing = routing
         self._subscriptions = subscriptions
-        self._live = live
+        self._executors = executors
         routing.serve("run.show", self._serve_show)
 
     async def show(self, run_id: str, *, local: bool = False) -> RunView:
@@ -100,10 +99,7 @@ class Lookup:
             else:
                 failure = as_error(last.value)
                 error = ErrorView(failure.name, failure.message, failure.details)
-        live = self._live(group, run.id)
-        waiting = ""
-        if live is not None and live.replay is not None and live.replay.waiting is not None:
-            waiting = describe_waiting(live.replay.waiting)
+        executor = self._executors[group]
         return RunView(
             id=run.id,
             name=run.name,
@@ -117,6 +113,6 @@ class Lookup:
             ended_at=run.ended_at or None,
             result=result,
             error=error,
-            reason=run.reason or ("" if live is None else live.stuck),
-            waiting_for=waiting,
+            reason=run.reason or executor.problem(run.id),
+            waiting_for=executor.waiting_for(run.id),
         )

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from raftoral.groups.host import Host
-    from raftoral.ids import GroupId, NodeId, RunId
+    from raftoral.ids import GroupId, NodeId
     from raftoral.machines import execution
     from raftoral.registry.loader import Loader
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.executor import Executor
-    from raftoral.runtime.live import Live
     from raftoral.runtime.watchdog import Watchdog
     from raftoral.transport.base import Transport
 
@@ -43,7 +42,6 @@ class Services:
         watchdog: Watchdog,
         executors: Mapping[GroupId, Executor],
     ) -> None:
-        self._executors = executors
         self.routing = Routing(
             host,
             transport,
@@ -52,15 +50,11 @@ class Services:
         )
         self.subscriptions = Subscriptions(self.routing)
         self.definitions = Deploying(self.routing)
-        self.lookup = Lookup(self.routing, self.subscriptions, self._live)
+        self.lookup = Lookup(self.routing, self.subscriptions, executors)
         self.listing = Listing(self.routing, self.lookup)
         self.histories = Histories(self.routing, self.subscriptions, self.lookup, self.definitions)
         self.queries = Queries(self.routing, self.lookup, self.definitions, loader, watchdog)
         self.requests = Requests(self.routing, loader, self.definitions, self.lookup)
-
-    def _live(self, group: GroupId, run_id: RunId) -> Live | None:
-        executor = self._executors.get(group)
-        return None if executor is None else executor.live.get(run_id)
 
     # -------------------------------------------------------------- what happens
     def applied(self, group: GroupId, events: Sequence[execution.Event]) -> None:
