@@ -1,0 +1,1 @@
+"""Finds what makes a Python workflow unrepeatable, by reading its code; nothing is run or imported."""
