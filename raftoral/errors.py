@@ -49,12 +49,6 @@ class UnknownRun(UsageError):
     code = "unknown_run"
 
 
-class UnknownQuery(UsageError):
-    """The run's workflow has no query of that name; the message lists those it has."""
-
-    code = "unknown_query"
-
-
 class RunConflict(UsageError):
     """The run id is taken by a run of another workflow or with another input."""
 
@@ -71,6 +65,12 @@ class DefinitionRefused(UsageError):
     """The registry refuses this definition, for example a version with another meaning."""
 
     code = "definition_refused"
+
+
+class NotRepeatable(UsageError):
+    """A workflow used a clock, chance, input or output at run (RPY15); the message names the effect."""
+
+    code = "not_repeatable"
 
 
 class LimitExceeded(UsageError):
@@ -162,12 +162,6 @@ class WorkflowFailed(RaftoralError):
         self.message = message
         self.details: dict[str, Value] = dict(details or {})
         self.attempts = attempts
-
-
-class QueryFailed(RaftoralError):
-    """A query of a workflow raised an error, or answered with what cannot be sent."""
-
-    code = "query_failed"
 
 
 class Cancelled(BaseException):

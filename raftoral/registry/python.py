@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftoral.convert import from_plain, hints_of, mentions_float, relaxed, to_plain
 from raftoral.errors import InvalidInput, UsageError
+from raftoral.registry.guard import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
@@ -55,8 +56,8 @@ class PythonBody:
 
 
 def start_python(workflow: Workflow[Any, Any], started: Started) -> PythonBody:
-    """Return the started generator of one run."""
-    generator = workflow.function(**python_arguments(workflow, started.input))
+    """Return the started generator of one run; its code runs guarded, see `registry.guard`."""
+    generator = guarded(workflow.function)(**python_arguments(workflow, started.input))
     return PythonBody(
         generator, workflow, mentions_float(hints_of(workflow.function).get("return", None))
     )

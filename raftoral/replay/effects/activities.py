@@ -101,6 +101,7 @@ def invocation_of(
         return Invocation(fn, args, named, None)
     if isinstance(fn, Activity):
         return Invocation(fn.name, args, named, fn.function)
+    fn = getattr(fn, "__raftoral_original__", fn)  # A workflow sees guarded copies of functions.
     name = getattr(fn, "__qualname__", None)
     if name is None:
         # Its `repr` would hold an address of memory, which is another one on each node.
