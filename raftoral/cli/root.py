@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from raftoral.cli import certs, cluster, debugging, definitions, runs, serving
+from raftoral.cli import certs, cluster, debugging, definitions, linting, runs, serving
 
 app = typer.Typer(
     name="raftoral",
@@ -21,6 +21,7 @@ app = typer.Typer(
 _COMMANDS = (
     ("start", serving.start),
     ("dev", serving.dev),
+    ("lint", linting.lint),
     ("deploy", definitions.deploy),
     ("run", runs.run),
     ("signal", runs.signal),

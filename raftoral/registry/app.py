@@ -6,13 +6,29 @@ object that the application passed, or it is not run by this node.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from raftoral.errors import UsageError
+from raftoral.errors import DefinitionRefused, UsageError
 from raftoral.replay.effects import Activity, Workflow, activity, workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from raftoral.lint.modules import Project
+
+_unchecked: ContextVar[bool] = ContextVar("unchecked", default=False)
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Let workflows be registered without the lint; for whoever checks them itself."""
+    token = _unchecked.set(True)
+    try:
+        yield
+    finally:
+        _unchecked.reset(token)
 
 
 class Registry:
@@ -20,7 +36,9 @@ class Registry:
 
     ``Registry(workflows=[order], activities=[charge, ship])``, or by decorator:
     ``@registry.activity("payments.charge")`` and ``@registry.workflow("order", version=1)``.
-    A name that is taken is a `UsageError`.
+    A name that is taken is a `UsageError`. A workflow whose code no replay could repeat is a
+    `DefinitionRefused` that shows the lines (see `raftoral lint`); where you know better, say so at
+    the line: ``# raftoral: allow RPY10 because ...``. ``lint=False`` registers without looking.
     """
 
     def __init__(
@@ -28,7 +46,10 @@ class Registry:
         *,
         workflows: Iterable[Workflow[Any, Any]] = (),
         activities: Iterable[Activity[Any, Any]] = (),
+        lint: bool = True,
     ) -> None:
+        self._lint = lint
+        self._project: Project | None = None
         self.workflows: dict[tuple[str, int], Workflow[Any, Any]] = {}
         self.activities: dict[str, Activity[Any, Any]] = {}
         for one in workflows:
@@ -44,7 +65,27 @@ class Registry:
             )
         if (one.name, one.version) in self.workflows:
             raise UsageError(f"workflow {one.name} version {one.version} is registered twice")
+        if self._lint and not _unchecked.get():
+            self._check(one)
         self.workflows[one.name, one.version] = one
+
+    def _check(self, one: Workflow[Any, Any]) -> None:
+        """Refuse a workflow that the lint finds errors in; its warnings are for `raftoral lint`."""
+        from raftoral.lang.render import render_all
+        from raftoral.lint.check import check_workflow
+        from raftoral.lint.modules import Project
+
+        self._project = self._project or Project()
+        checked = check_workflow(one, self._project)
+        if not checked.has_errors:
+            return
+        errors = "".join(render_all(report.errors, report.source) for report in checked.reports)
+        raise DefinitionRefused(
+            f"workflow {one.name} version {one.version} cannot be repeated by a replay\n\n"
+            f"{errors.rstrip()}\n\n"
+            "`raftoral explain CODE` has an example of each. If a line is right all the same, write "
+            "why at its end: `# raftoral: allow CODE because ...`"
+        )
 
     def add_activity(self, one: Activity[Any, Any]) -> None:
         """Add an activity made by `raftoral.activity`."""

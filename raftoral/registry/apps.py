@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import UsageError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from raftoral.registry.app import Registry
+    from raftoral.replay.effects import Workflow
 
 
 def load_app(spec: str) -> Registry:
@@ -29,16 +30,7 @@ def load_app(spec: str) -> Registry:
     """
     from raftoral.registry.app import Registry
 
-    place, colon, name = spec.rpartition(":")
-    if not colon or not place or not name.isidentifier():
-        raise UsageError(
-            f"--app is FILE.py:NAME or MODULE:NAME, such as app.py:registry, not {spec!r}"
-        )
-    module = _file(Path(place)) if place.endswith(".py") else _module(place)
-    try:
-        registry = getattr(module, name)
-    except AttributeError:
-        raise UsageError(f"--app: {place} has nothing named {name!r}") from None
+    place, name, registry = _named(spec, "--app: ")
     if not isinstance(registry, Registry):
         raise UsageError(
             f"--app: {name!r} in {place} is a {type(registry).__name__}; it must be a "
@@ -47,9 +39,46 @@ def load_app(spec: str) -> Registry:
     return registry
 
 
-def _file(path: Path) -> ModuleType:
+def load_workflows(spec: str) -> list[Workflow[Any, Any]]:
+    """Return the workflows that ``FILE.py:NAME`` or ``MODULE:NAME`` names, without the lint.
+
+    The name is that of a workflow or of a registry; `UsageError` as for `load_app`.
+    """
+    from raftoral.registry.app import Registry, unchecked
+    from raftoral.replay.effects import Workflow
+
+    with unchecked():
+        place, name, found = _named(spec, "")
+    if isinstance(found, Registry):
+        return list(found.workflows.values())
+    if isinstance(found, Workflow):
+        return [found]
+    raise UsageError(
+        f"{name!r} in {place} is a {type(found).__name__}; it must be a workflow or a "
+        "raftoral.Registry"
+    )
+
+
+def _named(spec: str, prefix: str) -> tuple[str, str, object]:
+    """Return place, name and object of ``FILE.py:NAME`` or ``MODULE:NAME``.
+
+    ``prefix`` begins each message: the option that the text was given with.
+    """
+    place, colon, name = spec.rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        raise UsageError(
+            f"{prefix}write FILE.py:NAME or MODULE:NAME, such as app.py:registry, not {spec!r}"
+        )
+    module = _file(Path(place), prefix) if place.endswith(".py") else _module(place, prefix)
+    try:
+        return place, name, getattr(module, name)
+    except AttributeError:
+        raise UsageError(f"{prefix}{place} has nothing named {name!r}") from None
+
+
+def _file(path: Path, prefix: str) -> ModuleType:
     if not path.is_file():
-        raise UsageError(f"--app: there is no file {path}")
+        raise UsageError(f"{prefix}there is no file {path}")
     _importable(path.resolve().parent)
     spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     assert spec is not None
@@ -61,15 +90,15 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
-def _module(name: str) -> ModuleType:
+def _module(name: str, prefix: str) -> ModuleType:
     _importable(Path.cwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise UsageError(
-                f"--app: there is no module {name!r} here; for a file, write its path: "
-                f"--app {name.replace('.', '/')}.py:NAME"
+                f"{prefix}there is no module {name!r} here; for a file, write its path: "
+                f"{name.replace('.', '/')}.py:NAME"
             ) from None
         raise
 

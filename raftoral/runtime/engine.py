@@ -30,7 +30,7 @@ from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
 from raftoral.runtime.names import Names
-from raftoral.runtime.services import Services
+from raftoral.runtime.requests import Requests
 from raftoral.runtime.watchdog import Watchdog
 from raftoral.security.tls import Tls
 from raftoral.storage.memory import MemoryNodeStore
@@ -39,9 +39,8 @@ from raftoral.transport.base import CERTIFIED, Local
 from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from raftoral.errors import RaftoralError
     from raftoral.kv import Reader
     from raftoral.machines import execution
     from raftoral.machines.base import Result
@@ -63,7 +62,7 @@ STEP_SHARE: Final = 0.8
 
 
 class GroupPort:
-    """`raftoral.runtime.port.Port` over the host."""
+    """`raftoral.runtime.executor.Port` over the host."""
 
     def __init__(self, engine: Engine, group: GroupId) -> None:
         self._engine = engine
@@ -75,9 +74,10 @@ class GroupPort:
         """The group's applied state."""
         return self._host.groups[self._group].state
 
-    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
-        """Put a command on its way into the group's log."""
-        self._host.submit(self._group, command, self._engine.config.request_timeout_s, tell)
+    async def propose(self, command: bytes) -> Result:
+        """Put a command through the group's log."""
+        timeout = self._engine.config.request_timeout_s
+        return await self._host.propose(self._group, command, timeout=timeout)
 
     def now(self) -> Millis:
         """Return the group's clock."""
@@ -110,10 +110,10 @@ class GroupPort:
 
 
 class Engine:
-    """One node, inside its loop: `start`, use `services`, `stop`."""
+    """One node, inside its loop: `start`, use `requests`, `stop`."""
 
     host: Host
-    services: Services
+    requests: Requests
 
     def __init__(
         self, config: NodeConfig, registry: Registry, application: asyncio.AbstractEventLoop
@@ -240,10 +240,7 @@ class Engine:
         self.host.on_failure = self._fail
         self.host.add_group(MANAGEMENT, Management())
         self._names = Names(self.host, self.transport, membership.names)
-        self.services = Services(
-            config, self.host, self.transport, self.loader, self._watchdog, self.executors
-        )
-        self.host.on_peer_lost = self.services.peer_lost
+        self.requests = Requests(self)
         self.host.members_of = self._members_of
         for group in store.groups():
             if group != MANAGEMENT:
@@ -297,7 +294,7 @@ class Engine:
         """Deploy this application's Python workflows; a refusal is told, and such runs not owned."""
         for definition in self.loader.python_definitions():
             try:
-                await self.services.definitions.deploy(definition)
+                await self.requests.deploy(definition)
             except UsageError as error:
                 self.warnings.append(str(error))
                 log.warning("%s", error)
@@ -349,9 +346,7 @@ class Engine:
             for executor in self.executors.values():
                 executor.catalog_changed()
             return
-        told = cast("Sequence[execution.Event]", events)
-        self.executors[group].applied(told)
-        self.services.applied(group, told)
+        self.executors[group].applied(cast("Sequence[execution.Event]", events))
 
     def _replaced(self, group: GroupId, _index: Index) -> None:
         """A snapshot replaced the group's state: begin again from it."""
@@ -359,7 +354,6 @@ class Engine:
             self.transport.names_changed()
         if group in self.executors:
             self.executors[group].load()
-            self.services.replaced(group)
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed: this node stops, so that it acknowledges nothing that it may not have."""
@@ -369,7 +363,6 @@ class Engine:
     def _tick_executors(self) -> None:
         for executor in self.executors.values():
             executor.tick()
-        self.services.tick()
 
     def _every(self, seconds: float, work: Any) -> None:
         async def repeat() -> None:
@@ -439,8 +432,6 @@ class Engine:
             self._names.close()
         for executor in self.executors.values():
             executor.close()
-        if hasattr(self, "services"):
-            self.services.close()
         if hasattr(self, "host"):
             self.host.stop()
         await self.transport.close()

@@ -163,7 +163,7 @@ def test_wrong_calls_exit_with_2() -> None:
         (["start", "--http", "0.0.0.0:0"], "--insecure"),
         (["start", "--http", "127.0.0.1:0", "--app", "nothing.py:registry"], "no file"),
         (["start", "--http", "127.0.0.1:0", "--app", "no_such_module:registry"], "no module"),
-        (["start", "--http", "127.0.0.1:0", "--app", "json"], "--app is FILE.py:NAME"),
+        (["start", "--http", "127.0.0.1:0", "--app", "json"], "--app: write FILE.py:NAME"),
         (["start", "--http", "127.0.0.1:0", "--app", "json:dumps"], "must be a"),
         (["start", "--http", "127.0.0.1:0", "--app", "json:nothing"], "nothing named"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from raftoral.errors import CorruptionError, InvalidInput, UsageError
+from raftoral.errors import CorruptionError, DefinitionRefused, InvalidInput, UsageError
 from raftoral.ids import Millis
 from raftoral.registry.app import Registry
 from raftoral.registry.definition import Definition, code_hash, python_definition
@@ -51,6 +52,31 @@ def test_names_are_taken_once() -> None:
         registry.add_workflow(order)
     with pytest.raises(UsageError, match="registered twice"):
         registry.add_activity(pay)
+
+
+def test_a_workflow_that_no_replay_could_repeat_is_refused() -> None:
+    """Registering checks the code and shows the line; a reason at the line, or `lint=False`, allows."""
+
+    @workflow("late", version=1)
+    def late() -> Flow[float]:
+        yield from Log("late")
+        return time.monotonic()
+
+    @workflow("meant", version=1)
+    def meant() -> Flow[float]:
+        yield from Log("meant")
+        return time.monotonic()  # raftoral: allow RPY10 because the test is about the comment
+
+    with pytest.raises(DefinitionRefused) as refused:
+        Registry(workflows=[late])
+    text = str(refused.value)
+    assert text.startswith(
+        "workflow late version 1 cannot be repeated by a replay\n\nerror[RPY10]: "
+    )
+    assert "        return time.monotonic()\n" in text
+    assert "raftoral: allow CODE because" in text
+    assert Registry(workflows=[meant]).workflows
+    assert Registry(workflows=[late], lint=False).workflows
 
 
 def test_undecorated_functions_are_refused() -> None:

@@ -1,1 +1,0 @@
-"""Requirements for durable execution that somebody else wrote, met by workflows on our engine."""
