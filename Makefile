@@ -9,7 +9,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora sim mutants soak chaos rewrite clean install
+.PHONY: help demo test check bench corpora conformance sim mutants soak chaos rewrite clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -37,6 +37,9 @@ check: $(STAMP)  ## format, lint, types, imports
 
 bench: $(STAMP)  ## the table of speeds; also build/bench.jsonl
 	@$(BIN)/python -m tests.bench
+
+conformance: $(STAMP) ## requirements for durable execution that others wrote: make conformance CORPORA=DIR
+	@$(BIN)/python -m tests.conformance $(CORPORA)
 
 corpora: $(STAMP) ## what others wrote to test systems like this one
 	@RAFTORAL_CORPORA=$(CORPORA) $(BIN)/python -m tests.corpora

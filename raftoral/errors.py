@@ -49,6 +49,12 @@ class UnknownRun(UsageError):
     code = "unknown_run"
 
 
+class UnknownQuery(UsageError):
+    """The run's workflow has no query of that name; the message lists those it has."""
+
+    code = "unknown_query"
+
+
 class RunConflict(UsageError):
     """The run id is taken by a run of another workflow or with another input."""
 
@@ -162,6 +168,12 @@ class WorkflowFailed(RaftoralError):
         self.message = message
         self.details: dict[str, Value] = dict(details or {})
         self.attempts = attempts
+
+
+class QueryFailed(RaftoralError):
+    """A query of a workflow raised an error, or answered with what cannot be sent."""
+
+    code = "query_failed"
 
 
 class Cancelled(BaseException):

@@ -156,6 +156,14 @@ class Overlay:
         self.writes.update(newer.writes)
         newer.clear()
 
+    def pour(self, txn: Transaction) -> None:
+        """Put the writes into ``txn``."""
+        for key, value in self.writes.items():
+            if value is None:
+                txn.delete(key)
+            else:
+                txn.put(key, value)
+
     def clear(self) -> None:
         """Forget the writes, after they were handed over."""
         self.writes = {}

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,7 +24,7 @@ from raftoral.convert import to_json
 from raftoral.errors import InvalidInput
 from raftoral.replay.history import decode
 from raftoral.replay.wording import describe
-from raftoral.runtime.views import ClusterView, RunView
+from raftoral.runtime.views import ClusterView, RunView, Status
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,7 +37,7 @@ WAIT_MS_MAX: Final = 60_000
 
 LIMIT_MAX: Final = 1_000
 
-STATUSES: Final = ("running", "completed", "failed", "parked")
+STATUSES: Final = get_args(Status)
 
 Handler: TypeAlias = Callable[["Backend", "Request"], Awaitable[object]]
 

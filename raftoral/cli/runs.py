@@ -93,9 +93,10 @@ def _print_end(view: RunView, as_json: bool, timeout: float | None) -> None:
         _json(view)
     elif view.status == "completed":
         _json(view.result)
-    if view.status == "failed":
+    if view.ended and view.status != "completed":
         assert view.error is not None
-        fail(f"run {view.id} failed: {_error_line(view)}")
+        word = "failed" if view.status == "failed" else f"was {view.status}"
+        fail(f"run {view.id} {word}: {_error_line(view)}")
     if not view.ended:
         fail(
             f"run {view.id} has not ended after {timeout:g} s: {_standing(view)}. "

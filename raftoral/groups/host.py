@@ -35,6 +35,7 @@ from raftoral.groups.proposals import (
     Proposal,
     answer_frame,
     request_of,
+    telling,
     unknown_after_removal,
 )
 from raftoral.groups.reads import Reads
@@ -62,6 +63,12 @@ ROUNDS_MAX: Final = 4
 """Rounds of one drain before the sockets get their turn again."""
 
 log = logging.getLogger(__name__)
+
+
+def _too_large(command: bytes) -> LimitExceeded:
+    return LimitExceeded(
+        f"a command of {len(command):,} bytes; at most {COMMAND_BYTES_MAX:,} are taken"
+    )
 
 
 def _ignore(*_arguments: object) -> None:
@@ -92,6 +99,8 @@ class Host:
         """The group's state was replaced by a snapshot at this index: events were skipped."""
         self.on_removed: Callable[[GroupId], None] = _ignore
         """This node is no member of the group any more, and nobody will need its part of it."""
+        self.on_peer_lost: Callable[[NodeId], None] = _ignore
+        """The connection to a peer is lost; what was on its way may be."""
         self.on_failure: Callable[[BaseException], None] = _ignore
         """The host has stopped because of this; told once."""
         self.members_of: Callable[[GroupId], Sequence[NodeId]] = lambda _group: ()
@@ -250,6 +259,7 @@ class Host:
         self._forwarded.peer_lost(node)
         for group in self.groups.values():
             group.raw.report_unreachable(node)
+        self.on_peer_lost(node)
         self.schedule()
 
     # -------------------------------------------------------------- in: time
@@ -469,9 +479,7 @@ class Host:
         self, gid: GroupId, kind: EntryKind, payload: bytes, timeout: float
     ) -> Result:
         if len(payload) > COMMAND_BYTES_MAX:
-            raise LimitExceeded(
-                f"a command of {len(payload):,} bytes; at most {COMMAND_BYTES_MAX:,} are taken"
-            )
+            raise _too_large(payload)
         deadline = self._clock.monotonic() + timeout
         pause_ms = self.config.retry_first_ms
         while True:
@@ -492,14 +500,36 @@ class Host:
         if self._stopped is not None:
             raise NodeStopped("this node was stopped")
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        proposal = Proposal(kind, payload, deadline, outcome)
+        self._queue(gid, Proposal(kind, payload, deadline, telling(outcome)))
+        return outcome
+
+    def submit(
+        self,
+        gid: GroupId,
+        command: bytes,
+        timeout: float,
+        tell: Callable[[Result | RaftoralError], None],
+    ) -> None:
+        """Propose once, without a task: ``tell`` gets the machine's answer or the error.
+
+        It is called within a drain, or at once if the proposal cannot be made, and must not fail.
+        Nothing is tried again: `NotLeader` and `ProposalDropped` say that it is in no log.
+        """
+        if self._stopped is not None:
+            tell(NodeStopped("this node was stopped"))
+        elif len(command) > COMMAND_BYTES_MAX:
+            tell(_too_large(command))
+        else:
+            deadline = self._clock.monotonic() + timeout
+            self._queue(gid, Proposal(EntryKind.NORMAL, command, deadline, tell))
+
+    def _queue(self, gid: GroupId, proposal: Proposal) -> None:
         group = self.groups.get(gid)
         if group is not None:
             group.queue.append(proposal)
         else:
             self._away.setdefault(gid, []).append(proposal)
         self.schedule()
-        return outcome
 
     def _forward(
         self, gid: GroupId, to: NodeId, queue: list[Proposal], *, wants_result: bool

@@ -29,7 +29,7 @@ from raftoral.transport.frame import Frame, Kind, fields_of, frame_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from raftoral.machines.base import Result
 
@@ -54,27 +54,43 @@ class Waiting(Protocol):
 
 
 class Proposal:
-    """A command of this process on its way into a log; its caller awaits ``outcome``."""
+    """A command of this process on its way into a log; ``tell`` gets its outcome, once."""
 
-    __slots__ = ("deadline", "kind", "outcome", "payload")
+    __slots__ = ("_tell", "deadline", "kind", "payload")
 
     def __init__(
-        self, kind: EntryKind, payload: bytes, deadline: float, outcome: asyncio.Future[Result]
+        self,
+        kind: EntryKind,
+        payload: bytes,
+        deadline: float,
+        tell: Callable[[Result | RaftoralError], None],
     ) -> None:
         self.kind = kind
         self.payload = payload
         self.deadline = deadline
-        self.outcome = outcome
+        self._tell = tell
 
     def resolve(self, result: Result) -> None:
-        """Answer the caller, if it still waits."""
-        if not self.outcome.done():
-            self.outcome.set_result(result)
+        """Tell the machine's answer."""
+        self._tell(result)
 
     def fail(self, error: RaftoralError) -> None:
-        """Raise ``error`` at the caller, if it still waits."""
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
+        """Tell why there is none."""
+        self._tell(error)
+
+
+def telling(outcome: asyncio.Future[Result]) -> Callable[[Result | RaftoralError], None]:
+    """Return who tells the caller that awaits ``outcome``, if it still does."""
+
+    def tell(answer: Result | RaftoralError) -> None:
+        if outcome.done():
+            return
+        if isinstance(answer, RaftoralError):
+            outcome.set_exception(answer)
+        else:
+            outcome.set_result(answer)
+
+    return tell
 
 
 # ------------------------------------------------------------------ in the own log

@@ -1,39 +1,42 @@
-"""Every command that may stand in a log, with its encoding.
+"""Every command that may stand in a log. Each says what makes repeating it safe.
 
-A command is a record ``[tag, field, ...]``. `decode` checks the tag and each field's type, so that
-`apply` meets well-formed commands only; anything else becomes a refusal, equal on every node.
+What users bring (inputs, payloads, results) is packed; times are milliseconds on a group's clock.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Final, get_args, get_origin, get_type_hints
-
-from raftoral.codec import pack_record, unpack_record
-from raftoral.errors import CorruptionError, UsageError
+from dataclasses import dataclass, field
+from typing import Final
 
 # The field types are read at run time, to check what a log holds.
-from raftoral.ids import Epoch, GroupId, Index, NodeId, Position, RunId, Version
-from raftoral.values import INT_MAX
+from raftoral.ids import (  # noqa: TC001
+    Epoch,
+    GroupId,
+    Index,
+    Millis,
+    NodeId,
+    Position,
+    RunId,
+    Version,
+)
+from raftoral.machines.command import Command, Decoder
+
+JOIN, REJECT, RETRY_FAILED = "join", "reject", "retry_failed"
+POLICIES: Final = (JOIN, REJECT, RETRY_FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """One command; subclasses name their tag and declare their fields in order."""
-
-    tag: ClassVar[str]
-
-    def encode(self) -> bytes:
-        """Return the bytes that stand in the log."""
-        return pack_record([self.tag, *(getattr(self, name) for name in _FIELDS[type(self)])])
-
-
-# ------------------------------------------------------------------ groups 1..n
+# ------------------------------------------------------------------ groups 1..n: a run's life
 @dataclass(frozen=True, slots=True)
 class StartRun(Command):
-    """Begin a run, or join it if the same workflow was started with the same input before.
+    """Begin a run; ``policy`` says what happens if the id is taken.
 
-    ``input`` is packed; ``catalog_index`` is the index of group 0 that knew the definition.
+    ``join``: the same workflow with the same input is joined, anything else refused. ``reject``:
+    any run refuses. ``retry_failed``: a run that ended and did not complete is replaced by a new one
+    of the next generation; any other is joined. ``catalog_index`` is the index of group 0 that knew
+    the definition. ``parent`` is empty, or who asked for the run (`family.Parent`); only then may
+    the id hold slashes. ``search`` names the cells that lists may ask for.
+
+    Repeated, it joins what it began; a child's start does so whatever its version has become.
     """
 
     tag = "start"
@@ -43,11 +46,17 @@ class StartRun(Command):
     meaning_hash: str
     input: bytes
     catalog_index: Index
+    policy: str = JOIN
+    parent: bytes = b""
+    search: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Settle(Command):
-    """Extend a run's history, which is ``base`` events long, in the name of its owner."""
+    """Extend a run's history, which is ``base`` events long, in the name of its owner.
+
+    Fenced by epoch and base: whatever extended the history before makes it stale.
+    """
 
     tag = "settle"
     run_id: RunId
@@ -65,6 +74,88 @@ class Many(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel(Command):
+    """Ask a run to stop. A run is asked once; again changes nothing."""
+
+    tag = "cancel"
+    run_id: RunId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate(Command):
+    """End a run at once; none of its code runs any more. Again changes nothing."""
+
+    tag = "terminate"
+    run_id: RunId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Command):
+    """Let a run's owner begin nothing more. It sets a state; again changes nothing."""
+
+    tag = "pause"
+    run_id: RunId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resume(Command):
+    """Let a paused run go on. It sets a state; again changes nothing."""
+
+    tag = "resume"
+    run_id: RunId
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRun(Command):
+    """Let a run that ended and did not complete go on from where it failed, a generation on.
+
+    ``generation`` is the one that failed, so that a repeat does not retry what failed since.
+    """
+
+    tag = "retry"
+    run_id: RunId
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt(Command):
+    """Begin a run with the first ``position`` events of another one (a fork).
+
+    ``generation`` is that of the source. Repeated, it joins the run that it made.
+    """
+
+    tag = "adopt"
+    run_id: RunId
+    source_id: RunId
+    position: Position
+    generation: int
+    name: str
+    version: Version
+    meaning_hash: str
+    catalog_index: Index
+    events: list[bytes]
+    search: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Command):
+    """Remove what ended before ``before`` (milliseconds) or beyond the ``keep`` newest.
+
+    At most ``limit`` runs; the result says how many. A run that another group still counts on
+    stays. Repeated, it removes what is left.
+    """
+
+    tag = "forget"
+    before: int
+    keep: int
+    limit: int
+
+
+# ------------------------------------------------------------------ what reaches a run from outside
+@dataclass(frozen=True, slots=True)
 class Signal(Command):
     """Put a packed payload into a mailbox; the same ``signal_id`` is one signal."""
 
@@ -75,6 +166,159 @@ class Signal(Command):
     payload: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Update(Command):
+    """Put a request into a mailbox. The same ``update_id`` is one, and is told its answer."""
+
+    tag = "update"
+    run_id: RunId
+    name: str
+    update_id: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteCallback(Command):
+    """Complete a step by its token, once; the same completion again is fine, another is refused.
+
+    ``value`` is a packed result, or a packed failure ``[name, message, details]``.
+    """
+
+    tag = "complete"
+    token: str
+    ok: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BeatCallback(Command):
+    """The holder of a token is still at it. It sets a moment; again sets a later one."""
+
+    tag = "beat"
+    token: str
+
+
+# ------------------------------------------------------------------ between groups
+@dataclass(frozen=True, slots=True)
+class Delivered(Command):
+    """A command that comes as message ``number`` out of the outbox of ``group``.
+
+    ``low`` is the first message that was still in that outbox. Everything below it was dealt with,
+    so a late copy of one is dropped whatever has been forgotten since.
+    """
+
+    tag = "delivered"
+    group: int
+    number: int
+    low: int
+    command: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Passed(Command):
+    """No message of ``group`` below ``low`` comes any more. It only moves forward."""
+
+    tag = "passed"
+    group: int
+    low: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxDone(Command):
+    """These messages were dealt with where they were sent. What is done already is passed over."""
+
+    tag = "outbox"
+    numbers: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ChildDone(Command):
+    """A child ended. Taken once: only while the child is open that message ``asked`` asked for."""
+
+    tag = "child"
+    parent_id: RunId
+    generation: int
+    path: str
+    asked: Index
+    ok: bool
+    value: bytes
+
+
+# ------------------------------------------------------------------ schedules
+@dataclass(frozen=True, slots=True)
+class PutSchedule(Command):
+    """Store a schedule (`schedules.Spec`) in place of revision ``instead_of``, 0 for none.
+
+    The same again changes nothing. ``next_at`` is when it fires first, 0 for never.
+    """
+
+    tag = "schedule"
+    schedule: str
+    spec: bytes
+    instead_of: Index
+    next_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class PauseSchedule(Command):
+    """Let a schedule fire no more. It sets a state; again changes nothing."""
+
+    tag = "pauseschedule"
+    schedule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeSchedule(Command):
+    """Let a paused schedule fire again, first at ``next_at``. Again changes nothing."""
+
+    tag = "resumeschedule"
+    schedule: str
+    next_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class DropSchedule(Command):
+    """Remove a schedule; its runs go on. One that is not there is fine."""
+
+    tag = "dropschedule"
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fired(Command):
+    """A schedule is due at ``at``, and then at ``next_at`` (0: never).
+
+    Taken once: only for the moment that is stored as the next, of this ``revision``.
+    """
+
+    tag = "fired"
+    schedule: str
+    revision: Index
+    at: Millis
+    next_at: Millis
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill(Command):
+    """Start the runs of these moments, whatever goes on. Fenced by the schedule's ``revision``."""
+
+    tag = "backfill"
+    schedule: str
+    revision: Index
+    times: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledEnded(Command):
+    """A run that a schedule waits for ended. Taken while the schedule waits for that run."""
+
+    tag = "scheduledended"
+    schedule: str
+    run_id: RunId
+
+
+# ------------------------------------------------------------------ owners
 @dataclass(frozen=True, slots=True)
 class Publish(Command):
     """A member tells that it is up (``incarnation`` is new after each start) and can own runs."""
@@ -99,7 +343,10 @@ class TakeOver(Command):
 
 @dataclass(frozen=True, slots=True)
 class HandOver(Command):
-    """The owner gives a run away: to ``to``, or (0) because it cannot go on, for ``reason``."""
+    """The owner gives a run away: to ``to``, or (0) because it cannot go on, for ``reason``.
+
+    Fenced by the epoch.
+    """
 
     tag = "handover"
     run_id: RunId
@@ -110,23 +357,10 @@ class HandOver(Command):
 
 @dataclass(frozen=True, slots=True)
 class OwnSlots(Command):
-    """The group owns exactly these slots, a bitmap of 128 bytes."""
+    """The group owns exactly these slots, a bitmap of 128 bytes. It sets a state."""
 
     tag = "slots"
     bitmap: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Forget(Command):
-    """Remove what ended before ``before`` (milliseconds) or beyond the ``keep`` newest.
-
-    At most ``limit`` runs; the result says how many.
-    """
-
-    tag = "forget"
-    before: int
-    keep: int
-    limit: int
 
 
 # ------------------------------------------------------------------ group 0
@@ -203,57 +437,14 @@ class DeployVersion(Command):
     definition: bytes
 
 
-_ALL: Final[tuple[type[Command], ...]] = (
-    StartRun,
-    Settle,
-    Many,
-    Signal,
-    Publish,
-    TakeOver,
-    HandOver,
-    OwnSlots,
-    Forget,
-    FormCluster,
-    AddNode,
-    MoveNode,
-    RemoveNode,
-    FillGroups,
-    Placed,
-    ForgetNode,
-    DeployVersion,
-)
-_FIELDS: Final = {kind: tuple(field.name for field in fields(kind)) for kind in _ALL}
-_BY_TAG: Final = {kind.tag: kind for kind in _ALL}
+ALL: Final[tuple[type[Command], ...]] = (
+    StartRun, Settle, Many, Cancel, Terminate, Pause, Resume, RetryRun, Adopt, Forget,
+    Signal, Update, CompleteCallback, BeatCallback,
+    Delivered, Passed, OutboxDone, ChildDone,
+    PutSchedule, PauseSchedule, ResumeSchedule, DropSchedule, Fired, Backfill, ScheduledEnded,
+    Publish, TakeOver, HandOver, OwnSlots,
+    FormCluster, AddNode, MoveNode, RemoveNode, FillGroups, Placed, ForgetNode, DeployVersion,
+)  # fmt: skip
 
-
-def _base(hint: Any) -> Any:
-    """Return what a field's type is in a record: a plain type, or a tuple of one for a list."""
-    if get_origin(hint) is list:
-        return (_base(get_args(hint)[0]),)
-    return hint if hint is NodeId else getattr(hint, "__supertype__", hint)
-
-
-_TYPES: Final = {
-    kind: tuple(_base(get_type_hints(kind)[name]) for name in _FIELDS[kind]) for kind in _ALL
-}
-
-
-def decode(data: bytes) -> Command:
-    """Return the command of log bytes; `UsageError` if they hold none."""
-    try:
-        tag, *values = unpack_record(data)
-        kind = _BY_TAG[tag]
-    except (CorruptionError, KeyError, ValueError, TypeError):
-        raise UsageError("these bytes hold no command") from None
-    types = _TYPES[kind]
-    if len(values) != len(types) or not all(map(_fits, values, types)):
-        raise UsageError(f"the fields of this `{tag}` command are not what they must be")
-    return kind(*values)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, tuple):
-        return type(value) is list and all(_fits(each, kind[0]) for each in value)
-    if kind is NodeId:
-        return type(value) is int and 0 <= value < 2**32  # Ids stand in keys with four bytes.
-    return type(value) is kind and (kind is not int or 0 <= value <= INT_MAX)
+decode: Final = Decoder(ALL).decode
+"""Returns the command of log bytes; `UsageError` if they hold none."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from raftoral.ids import RunId
 
 
-def slot_of(run_id: RunId) -> int:
-    """Return the slot, 0 to 1,023, that a run id belongs to."""
+def slot_of(run_id: str) -> int:
+    """Return the slot, 0 to 1,023, that a run (or a schedule) belongs to."""
     return int.from_bytes(blake2b(run_id.encode(), digest_size=4).digest(), "big") % SLOTS
 
 

@@ -6,12 +6,14 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from raftoral.convert import to_plain
-from raftoral.errors import InvalidInput, UnknownDefinition
+from raftoral.errors import InvalidInput, QueryFailed, UnknownDefinition, UnknownQuery
 from raftoral.lang import compile as language
 from raftoral.registry.definition import Definition, python_definition
 from raftoral.registry.python import python_input, start_python
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from raftoral.registry.app import Registry
     from raftoral.replay.effects import Workflow
     from raftoral.replay.history import Started
@@ -81,6 +83,12 @@ class Loader:
             "not register"
         )
 
+    def searched(self, definition: Definition) -> tuple[str, ...]:
+        """Return the cells of ``definition`` that lists of runs may ask for."""
+        if definition.kind == "rwf":
+            return ()
+        return self._python(definition).search
+
     def checked_result(self, definition: Definition, activity: str, value: Value) -> Value:
         """Return an activity's result, checked against what a `.rwf` definition declares for it.
 
@@ -95,6 +103,21 @@ class Loader:
         if definition.kind == "rwf":
             return language.decode_signal(definition.ir, signal, to_plain(payload))
         return to_plain(payload)  # type: ignore[return-value]
+
+    def answer(self, definition: Definition, query: str, cells: Mapping[str, Value]) -> Value:
+        """Return what a query of ``definition`` makes of a run's committed cells, by path.
+
+        `UnknownQuery` names those that there are; an error inside the query is a `QueryFailed`.
+        """
+        queries = {} if definition.kind == "rwf" else self._python(definition).queries
+        if query not in queries:
+            known = f"there are: {', '.join(sorted(queries))}" if queries else "it has none"
+            raise UnknownQuery(f"{definition} has no query {query!r:.60}; {known}")
+        try:
+            return to_plain(queries[query](cells))  # type: ignore[return-value]
+        except Exception as error:
+            kind = type(error).__name__
+            raise QueryFailed(f"query {query} of {definition} failed: {kind}: {error}") from error
 
     def checked_input(self, definition: Definition, given: object) -> Value:
         """Return a run's input as it is stored: a map from parameter to value.

@@ -77,6 +77,10 @@ LIVE_BRANCHES_MAX: Final = 1_000
 """How many branches of one run may be under way at once."""
 
 
+_LATER: Final = object()
+"""Stands for an answer that the branch is given when it is resumed."""
+
+
 class Body(Protocol):
     """A started workflow of either front end.
 
@@ -176,7 +180,7 @@ class Advancing:
                 except (RaftoralError, Cancelled) as refused:
                     effect = generator.throw(refused)
                     continue
-                if branch.blocked is not None or self.ended:
+                if branch.blocked is not None or answer is _LATER or self.ended:
                     return
                 if self._lockstep and branch.outbox:
                     self._hold(branch, partial(self._resume, branch, answer))
@@ -284,7 +288,7 @@ class Advancing:
                 return self._await_callback(branch, pending.path, pending.kind)
             case Group():
                 self._open_group(branch, effect)
-                return None
+                return _LATER  # Its answer may be on its way already: a group can be empty.
             case Saga():
                 raise UsageError("a saga is run by `yield from Saga(...)`, not by `yield`")
             case _:

@@ -119,6 +119,11 @@ class Replay(Advancing):
         return self._ahead.events()
 
     @property
+    def yielded(self) -> int:
+        """How many events `outbox` holds."""
+        return len(self._ahead)
+
+    @property
     def waiting(self) -> Wait | None:
         """The oldest thing that the run waits for; None while nothing is asked."""
         return next(iter(self.waits.values()), None)

@@ -3,31 +3,95 @@
 Owns the way into the application and back: a coroutine function runs on the application's loop, a
 plain one in a thread. The rules it keeps: an activity gets copies of its arguments, so it cannot
 change the workflow's variables; whatever it does, what comes out is a value that can be stored or
-an exception that a future can carry.
+a failure; an attempt ends once.
+
+Both ways cross between two loops, and waking the other one costs more than all the rest of a short
+step. So what goes one way in one turn of a loop shares a wake-up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import inspect
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context, copy_context
+from contextlib import suppress
+from contextvars import copy_context
 from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from raftoral.errors import WorkflowFailed
 from raftoral.replay.context import ActivityContext, attempt_context
+from raftoral.replay.failures import failure_of
 from raftoral.replay.packing import pack_result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
+    import concurrent.futures
+    from collections.abc import Callable, Sequence
 
     from raftoral.registry.app import Registry
     from raftoral.replay.effects import Compute
     from raftoral.values import Value
+
+_UNCHANGEABLE = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class Outcome(NamedTuple):
+    """How an attempt ended: with a result that can be stored, or with a stored failure."""
+
+    ok: bool
+    value: Value
+
+
+CANCELLED: Final = Outcome(False, ["Cancelled", "its branch was cancelled", {}])
+
+GRACE_S: Final = 5.0
+"""How long an attempt that is to stop may go on."""
+
+Done: TypeAlias = "Callable[[Sequence[tuple[Attempt, Outcome | None]]], None]"
+"""Told, in the node's loop, of attempts that ended. None says that the application stops: it is
+neither a success nor a failure."""
+
+
+class Attempt:
+    """One attempt under way; ``token`` is whatever its owner knows it by."""
+
+    __slots__ = (
+        "_attempts",
+        "call",
+        "done",
+        "effect",
+        "over",
+        "stopping",
+        "task",
+        "thread",
+        "timer",
+        "token",
+        "variables",
+    )
+
+    def __init__(self, attempts: Attempts, effect: Compute[Any], done: Done, token: Any) -> None:
+        self.effect = effect
+        self.done = done
+        self.token = token
+        self.over = False
+        self.stopping = False
+        self.call: Callable[[], Any] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.thread: concurrent.futures.Future[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.variables = copy_context()
+        self._attempts = attempts
+
+    def stop(self) -> None:
+        """Ask the attempt to end, since its branch was cancelled; `done` is told how it ended."""
+        self._attempts.stop(self)
+
+    def cancel(self) -> None:
+        """Give the attempt up: `done` is not told of it. In a thread it goes on to its end."""
+        if not self.over:
+            self._attempts.give_up(self)
 
 
 class Attempts:
@@ -36,28 +100,39 @@ class Attempts:
     def __init__(
         self, registry: Registry, application: asyncio.AbstractEventLoop, threads: int
     ) -> None:
+        """Called in the node's loop, where all methods belong."""
         self._registry = registry
-        self._application = application
+        self._loop = asyncio.get_running_loop()
+        self._there = _Crossing(application, self._begin_all)
+        self._back = _Crossing(self._loop, self._end_all)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="raftoral-activity")
 
-    async def run(self, effect: Compute[Any], context: ActivityContext) -> Value:
-        """Return the result of one attempt, ready to be stored.
+    def start(
+        self, effect: Compute[Any], context: ActivityContext, done: Done, token: Any
+    ) -> Attempt:
+        """Begin one attempt; ``done`` is told once, in a later turn, unless it is cancelled.
 
-        Raises whatever the activity raises, `WorkflowFailed` named ``Timeout`` after the attempt's
-        limit, and ``BadResult`` for a result that cannot be stored. `asyncio.CancelledError` says
-        that the application stops: the attempt is neither a success nor a failure.
+        The failure is whatever the activity raises, ``Timeout`` after the attempt's limit, and
+        ``BadResult`` for a result that cannot be stored.
         """
-        function = self._function(effect)
-        args, kwargs = deepcopy((effect.call.args, dict(effect.call.kwargs)))
-        variables = copy_context()
-        variables.run(attempt_context.set, context)
-        call = partial(function, *args, **kwargs)
+        attempt = Attempt(self, effect, done, token)
+        if effect.options.within is not None:
+            limit = effect.options.within.total_seconds()
+            attempt.timer = self._loop.call_later(limit, self._timed_out, attempt)
+        try:
+            function = self._function(effect)
+            args, kwargs = _copied(effect.call.args, effect.call.kwargs)
+        except Exception as error:
+            self._back.send((attempt, _failed(error)))
+            return attempt
+        attempt.call = partial(function, *args, **kwargs)
+        attempt.variables.run(attempt_context.set, context)
         if inspect.iscoroutinefunction(function):
-            work = self._on_application(call, variables)
+            self._to_application(attempt)
         else:
-            work = self._in_thread(call, variables)
-        result = await _within(effect.options.within, asyncio.ensure_future(work))
-        return pack_result(effect, result)
+            run = attempt.variables.run
+            attempt.thread = self._threads.submit(run, self._in_thread, attempt)
+        return attempt
 
     def _function(self, effect: Compute[Any]) -> Callable[..., Any]:
         if effect.call.function is not None:
@@ -68,68 +143,148 @@ class Attempts:
         function: Callable[..., Any] = activity.function
         return function
 
-    async def _in_thread(self, call: Callable[[], Any], variables: Context) -> Any:
-        loop = asyncio.get_running_loop()
-        result = await loop.run_in_executor(self._threads, variables.run, _contained, call)
-        if inspect.isawaitable(result):
-            # A plain function around a coroutine function, as many decorators make.
-            return await self._on_application(lambda: result, variables)
-        return result
+    # -------------------------------------------------------------- in a thread
+    def _in_thread(self, attempt: Attempt) -> None:
+        """Run a plain activity; what no future can carry becomes a failure of that name."""
+        assert attempt.call is not None
+        try:
+            result = attempt.call()
+            if inspect.isawaitable(result):
+                # A plain function around a coroutine function, as many decorators make.
+                attempt.call = lambda: result
+                # This thread is still inside the first one, and no task may enter it meanwhile.
+                attempt.variables = attempt.variables.copy()
+                self._to_application(attempt)
+                return
+            outcome = Outcome(True, pack_result(attempt.effect, result))
+        except BaseException as error:
+            outcome = _failed(error)
+        self._back.send((attempt, outcome))
 
-    async def _on_application(self, call: Callable[[], Any], variables: Context) -> Any:
-        if self._application.is_closed():
-            raise asyncio.CancelledError
-        loop = asyncio.get_running_loop()
-        if self._application is loop:
-            return await loop.create_task(_awaited(call), context=variables)
-        crossing = variables.run(
-            asyncio.run_coroutine_threadsafe, _awaited(call), self._application
-        )
-        return await asyncio.wrap_future(crossing)
+    # -------------------------------------------------------------- on the application's loop
+    def _to_application(self, attempt: Attempt) -> None:
+        if not self._there.send(attempt):
+            self._back.send((attempt, None))
+
+    def _begin_all(self, attempts: Sequence[Attempt]) -> None:
+        """In the application's loop: begin those attempts, stop those that are given up."""
+        for attempt in attempts:
+            if attempt.task is not None:
+                attempt.task.cancel()
+            elif attempt.stopping:
+                self._back.send((attempt, CANCELLED))
+            elif not attempt.over:
+                work = self._on_application(attempt)
+                attempt.task = asyncio.get_running_loop().create_task(
+                    work, context=attempt.variables
+                )
+
+    async def _on_application(self, attempt: Attempt) -> None:
+        """Await an async activity; its `sys.exit` must not stop the application's loop."""
+        assert attempt.call is not None
+        outcome: Outcome | None = None
+        try:
+            result = await attempt.call()
+            outcome = Outcome(True, pack_result(attempt.effect, result))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                outcome = CANCELLED if attempt.stopping else None
+                raise
+            outcome = Outcome(
+                False, ["CancelledError", "something that it waited for was cancelled", {}]
+            )
+        except (Exception, SystemExit) as error:
+            outcome = _failed(error)
+        finally:
+            self._back.send((attempt, outcome))
+
+    # -------------------------------------------------------------- back in the node's loop
+    def _end_all(self, ended: Sequence[tuple[Attempt, Outcome | None]]) -> None:
+        """Tell of all attempts that ended since the last turn."""
+        by_owner: dict[Done, list[tuple[Attempt, Outcome | None]]] = {}
+        for attempt, outcome in ended:
+            if not attempt.over:
+                self._over(attempt)
+                by_owner.setdefault(attempt.done, []).append((attempt, outcome))
+        for done, some in by_owner.items():
+            done(some)
+
+    def _over(self, attempt: Attempt) -> None:
+        attempt.over = True
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+
+    def _timed_out(self, attempt: Attempt) -> None:
+        if not attempt.over:
+            assert attempt.effect.options.within is not None
+            self.give_up(attempt)
+            limit = attempt.effect.options.within.total_seconds()
+            failure: Value = ["Timeout", f"no result within {limit:g} s", {}]
+            attempt.done([(attempt, Outcome(False, failure))])
+
+    def stop(self, attempt: Attempt) -> None:
+        """Ask an attempt to end, and wait for its outcome for the grace time at most."""
+        if attempt.over or attempt.stopping:
+            return
+        attempt.stopping = True
+        self._loop.call_later(GRACE_S, self._back.send, (attempt, CANCELLED))
+        if attempt.thread is not None and attempt.thread.cancel():
+            self._back.send((attempt, CANCELLED))
+        elif attempt.thread is None or attempt.task is not None:
+            self._there.send(attempt)
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Cancel an attempt that is not over; nobody is told."""
+        self._over(attempt)
+        if attempt.thread is None or (attempt.task and not attempt.thread.cancel()):
+            self._there.send(attempt)
 
     def close(self) -> None:
         """Take no more work; threads that still run are left to end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-async def _within(limit: timedelta | None, work: asyncio.Future[Any]) -> Any:
-    """Return the outcome of ``work``; give it up, without waiting for its end, after ``limit``."""
-    try:
-        await asyncio.wait({work}, timeout=None if limit is None else limit.total_seconds())
-        if limit is not None and not work.done():
-            raise WorkflowFailed("Timeout", f"no result within {limit.total_seconds():g} s")
-        return work.result()
-    finally:
-        if not work.done():
-            work.add_done_callback(lambda given_up: given_up.cancelled() or given_up.exception())
-            work.cancel()
+class _Crossing:
+    """Hands things from any thread to one loop, all of one turn together."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, receive: Callable[[Sequence[Any]], None]
+    ) -> None:
+        self._loop = loop
+        self._receive = receive
+        self._things: deque[Any] = deque()
+        self._woken = False
+
+    def send(self, thing: Any) -> bool:
+        """Hand ``thing`` over; False if the loop is closed."""
+        self._things.append(thing)
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._turn)
+        return not self._loop.is_closed()
+
+    def _turn(self) -> None:
+        # In this order: what comes after the last look wakes the loop again.
+        self._woken = False
+        things = []
+        with suppress(IndexError):
+            while True:
+                things.append(self._things.popleft())
+        if things:
+            self._receive(things)
 
 
-def _contained(call: Callable[[], Any]) -> Any:
-    """Call an activity in its thread; what no future can carry becomes a failure of that name."""
-    try:
-        return call()
-    except (
-        StopIteration,
-        SystemExit,
-        KeyboardInterrupt,
-        GeneratorExit,
-        asyncio.CancelledError,
-        concurrent.futures.CancelledError,
-    ) as error:
-        raise WorkflowFailed(type(error).__name__, str(error)) from None
+def _copied(
+    args: tuple[Any, ...], kwargs: Sequence[tuple[str, Any]]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return copies of the arguments; those that nobody can change stand for themselves."""
+    if not kwargs and all(type(arg) in _UNCHANGEABLE for arg in args):
+        return args, {}
+    return deepcopy((args, dict(kwargs)))
 
 
-async def _awaited(call: Callable[[], Any]) -> Any:
-    """Await an activity on the application's loop; its `sys.exit` must not stop the loop."""
-    try:
-        return await call()
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise WorkflowFailed(
-            "CancelledError", "something that it waited for was cancelled"
-        ) from None
-    except SystemExit as error:
-        raise WorkflowFailed("SystemExit", str(error)) from None
+def _failed(error: BaseException) -> Outcome:
+    failure: Any = failure_of(error)
+    return Outcome(False, failure)

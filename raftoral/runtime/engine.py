@@ -30,7 +30,7 @@ from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
 from raftoral.runtime.names import Names
-from raftoral.runtime.requests import Requests
+from raftoral.runtime.services import Services
 from raftoral.runtime.watchdog import Watchdog
 from raftoral.security.tls import Tls
 from raftoral.storage.memory import MemoryNodeStore
@@ -39,8 +39,9 @@ from raftoral.transport.base import CERTIFIED, Local
 from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from raftoral.errors import RaftoralError
     from raftoral.kv import Reader
     from raftoral.machines import execution
     from raftoral.machines.base import Result
@@ -62,7 +63,7 @@ STEP_SHARE: Final = 0.8
 
 
 class GroupPort:
-    """`raftoral.runtime.executor.Port` over the host."""
+    """`raftoral.runtime.port.Port` over the host."""
 
     def __init__(self, engine: Engine, group: GroupId) -> None:
         self._engine = engine
@@ -74,10 +75,9 @@ class GroupPort:
         """The group's applied state."""
         return self._host.groups[self._group].state
 
-    async def propose(self, command: bytes) -> Result:
-        """Put a command through the group's log."""
-        timeout = self._engine.config.request_timeout_s
-        return await self._host.propose(self._group, command, timeout=timeout)
+    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
+        """Put a command on its way into the group's log."""
+        self._host.submit(self._group, command, self._engine.config.request_timeout_s, tell)
 
     def now(self) -> Millis:
         """Return the group's clock."""
@@ -110,10 +110,10 @@ class GroupPort:
 
 
 class Engine:
-    """One node, inside its loop: `start`, use `requests`, `stop`."""
+    """One node, inside its loop: `start`, use `services`, `stop`."""
 
     host: Host
-    requests: Requests
+    services: Services
 
     def __init__(
         self, config: NodeConfig, registry: Registry, application: asyncio.AbstractEventLoop
@@ -240,7 +240,10 @@ class Engine:
         self.host.on_failure = self._fail
         self.host.add_group(MANAGEMENT, Management())
         self._names = Names(self.host, self.transport, membership.names)
-        self.requests = Requests(self)
+        self.services = Services(
+            config, self.host, self.transport, self.loader, self._watchdog, self.executors
+        )
+        self.host.on_peer_lost = self.services.peer_lost
         self.host.members_of = self._members_of
         for group in store.groups():
             if group != MANAGEMENT:
@@ -294,7 +297,7 @@ class Engine:
         """Deploy this application's Python workflows; a refusal is told, and such runs not owned."""
         for definition in self.loader.python_definitions():
             try:
-                await self.requests.deploy(definition)
+                await self.services.definitions.deploy(definition)
             except UsageError as error:
                 self.warnings.append(str(error))
                 log.warning("%s", error)
@@ -346,7 +349,9 @@ class Engine:
             for executor in self.executors.values():
                 executor.catalog_changed()
             return
-        self.executors[group].applied(cast("Sequence[execution.Event]", events))
+        told = cast("Sequence[execution.Event]", events)
+        self.executors[group].applied(told)
+        self.services.applied(group, told)
 
     def _replaced(self, group: GroupId, _index: Index) -> None:
         """A snapshot replaced the group's state: begin again from it."""
@@ -354,6 +359,7 @@ class Engine:
             self.transport.names_changed()
         if group in self.executors:
             self.executors[group].load()
+            self.services.replaced(group)
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed: this node stops, so that it acknowledges nothing that it may not have."""
@@ -363,6 +369,7 @@ class Engine:
     def _tick_executors(self) -> None:
         for executor in self.executors.values():
             executor.tick()
+        self.services.tick()
 
     def _every(self, seconds: float, work: Any) -> None:
         async def repeat() -> None:
@@ -432,6 +439,8 @@ class Engine:
             self._names.close()
         for executor in self.executors.values():
             executor.close()
+        if hasattr(self, "services"):
+            self.services.close()
         if hasattr(self, "host"):
             self.host.stop()
         await self.transport.close()

@@ -1,116 +1,69 @@
-"""Runs every live run of one execution group; acts for those that this node owns.
+"""Runs every live run of one execution group on one node.
 
-Owns the generators of its group and the owner's side of settling. Committed events come in
-(`applied`), settlements go out; in between it runs activities. The rules it keeps: only the owner
-acts; it resumes from committed bytes only; what it proposed is forgotten, not trusted, when an
-answer is missing, and worked out again from where the replay stands.
+Owns the generators of its group: they are built, fed with committed events, dropped while they wait
+and there are too many of them, and built again by replay. What the owner of a run does is
+`raftoral.runtime.owner`. The rules it keeps: a run resumes from committed bytes only; a run is
+looked at once all that the state holds by then was told; no turn of the loop looks at runs for much
+longer than a slice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from itertools import islice
+from collections import Counter, OrderedDict
+from functools import lru_cache
+from itertools import chain
 from traceback import extract_tb
-from typing import TYPE_CHECKING, Final, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from raftoral.errors import RaftoralError, UsageError
-from raftoral.ids import NOBODY, Millis, NodeId, Position
+from raftoral.errors import RaftoralError
+from raftoral.ids import NOBODY, NodeId
 from raftoral.machines import execution, runs
-from raftoral.machines.commands import HandOver, Many
-from raftoral.machines.placement import home_of
-from raftoral.replay.context import ActivityContext
 from raftoral.replay.failures import failure_of
-from raftoral.replay.history import (
-    Done,
-    Logged,
-    Retry,
-    Taken,
-    TimerFired,
-    TimerSet,
-    decode,
-    encode,
-    is_log,
-)
+from raftoral.replay.history import Logged, decode, is_log
 from raftoral.replay.interpreter import Replay
-from raftoral.replay.waits import ComputeWait, SignalWait, TimerWait, describe_waiting, timer_due
-from raftoral.runtime.live import EVENT_FRAME_BYTES, SETTLE_BYTES_MAX, Live
+from raftoral.replay.waits import SignalWait, UpdateWait
+from raftoral.runtime.alarms import Alarms
+from raftoral.runtime.homes import Homes
+from raftoral.runtime.live import Live
+from raftoral.runtime.owner import Owner
 from raftoral.runtime.watchdog import StepTooLong, Watchdog
-from raftoral.values import millis_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from raftoral.ids import RunId
-    from raftoral.kv import Reader
-    from raftoral.machines.base import Result
-    from raftoral.machines.commands import Settle
+    from raftoral.ids import Position, RunId
     from raftoral.machines.runs import Run
-    from raftoral.registry.definition import Definition
     from raftoral.registry.loader import Loader
     from raftoral.runtime.attempts import Attempts
+    from raftoral.runtime.port import Port
 
 log = logging.getLogger("raftoral.executor")
 
-RETRY_MS: Final = 50
-"""How soon a settlement that was not taken is worked out again."""
+SLICE_S: Final = 0.005
+"""How long runs are looked at in one turn of the loop; the one begun last may take longer."""
 
-TRY_AGAIN: Final = frozenset(
-    {
-        "early",
-        "stale",
-        "unavailable",
-        "not_leader",
-        "proposal_dropped",
-        "proposal_unknown",
-        "node_stopped",
-    }
-)
-"""Refusals after which a settlement is worked out again; after others the run is handed over."""
+GENERATORS_MAX: Final = 10_000
+"""How many runs of a group have a generator here; the others are built again when needed."""
 
-ALARM_S: Final = 1.0
-"""How soon the group's clock is looked at again, at the latest: it may jump."""
+LOOKS_FOR_REST: Final = 64
+"""How many runs are looked at in one turn for whether their generator may be dropped."""
 
-MANY_MAX: Final = 256
 MOVES_PER_TICK: Final = 4
-LOOKS_PER_TICK: Final = 200
-"""How many runs are looked at in one tick for whether they are away from home."""
-
-SETTLED_HOME_S: Final = 2.0
-"""How long a member must be up before runs move back to it."""
 
 
-class Port(Protocol):
-    """What the executor needs of its group."""
+class Asleep(NamedTuple):
+    """A live run without a generator here."""
 
-    @property
-    def reader(self) -> Reader:
-        """The group's applied state."""
-        ...
+    owner: NodeId
+    waiting_for: str
 
-    async def propose(self, command: bytes) -> Result:
-        """Put a command through the group's log; raises `Unavailable` kinds."""
-        ...
 
-    def now(self) -> Millis:
-        """Return the group's clock as this node can best tell it."""
-        ...
-
-    def connected(self) -> bool:
-        """Tell whether this node has heard from the group's leader within an election timeout."""
-        ...
-
-    def published(self) -> bool:
-        """Tell whether the group has applied that this node is up since its last start."""
-        ...
-
-    def definition(self, run: Run) -> Definition | None:
-        """Return the definition a run is pinned to; None while this node's registry is behind.
-
-        Raises `UnknownDefinition` if it is not deployed.
-        """
-        ...
+@lru_cache(4096)
+def _asleep(owner: NodeId, waiting_for: str = "") -> Asleep:
+    """Return the record of a run that sleeps: one for all that sleep alike."""
+    return Asleep(owner, waiting_for)
 
 
 class Executor:
@@ -124,80 +77,97 @@ class Executor:
         attempts: Attempts,
         watchdog: Watchdog,
         chance: Callable[[int], int],
+        *,
+        generators_max: int = GENERATORS_MAX,
     ) -> None:
-        self.live: dict[RunId, Live] = {}
+        self.live: OrderedDict[RunId, Live] = OrderedDict()
+        """Runs with a generator here, or with the reason why there is none; the latest last."""
+        self.asleep: dict[RunId, Asleep] = {}
+        """Runs that have no generator here now."""
         self._node = node
         self._port = port
         self._loader = loader
-        self._attempts = attempts
         self._watchdog = watchdog
-        self._chance = chance
+        self._generators_max = generators_max
         self._loop = asyncio.get_running_loop()
-        self._ended: dict[RunId, list[asyncio.Future[None]]] = {}
-        self._dirty: dict[RunId, Live] = {}
-        self._flushing = False
-        self._timers: list[tuple[Millis, RunId]] = []
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarms = Alarms(self._loop, port.now, self._ring, self.is_live)
+        self._owner = Owner(
+            node, port, loader, attempts, watchdog, chance, self._alarms, self._attempted
+        )
+        self._homes = Homes(node)
+        self._to_look_at: OrderedDict[RunId, None] = OrderedDict()
+        self._scheduled = False
         self._behind: set[RunId] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._up_since: dict[NodeId, float] = {}
-        self._settled_members: list[NodeId] = []
-        self._perhaps_away: dict[RunId, None] = {}
         self._published = False
         self._closed = False
 
     # -------------------------------------------------------------- opening and closing
     def load(self) -> None:
-        """Replay every live run from the group's applied state; also after a snapshot came in."""
+        """Begin anew with every live run of the applied state; also after a snapshot came in.
+
+        The generators are built in slices, those of runs that this node owns first.
+        """
         self._drop_all()
         self._published = self._published or self._port.published()
-        self._settled_members = []
-        for run_id in list(runs.live_ids(self._port.reader)):
-            run = runs.find(self._port.reader, run_id)
-            assert run is not None, "an index names a run that is not there"
-            self._open(run)
-        for run_id in [each for each in self._ended if each not in self.live]:
-            self._wake(run_id)
+        self._homes.forget()
+        for run_id, owner in runs.live_owners(self._port.reader):
+            self.asleep[run_id] = _asleep(owner)
+        self._look_at_own()
+        self._to_look_at.update(dict.fromkeys(self.asleep))
+        self._work()
 
     def close(self) -> None:
         """Drop every generator and stop what is under way; what is not settled is run again."""
         self._closed = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        for task in self._tasks:
-            task.cancel()
         self._drop_all()
-        for futures in self._ended.values():
-            for future in futures:
-                future.cancel()
 
     def _drop_all(self) -> None:
         for live in self.live.values():
             self._drop(live)
         self.live.clear()
-        self._timers.clear()
+        self.asleep.clear()
+        self._to_look_at.clear()
+        self._alarms.clear()
         self._behind.clear()
-        self._dirty.clear()
 
-    def _drop(self, live: Live) -> None:
-        """Close a run's generator; its `finally` blocks are code of the workflow too."""
-        try:
-            with self._watchdog.step():
-                live.close()
-        except StepTooLong:
-            limit = self._watchdog.limit_s
-            log.exception("run %s: a `finally` block takes over %g s", live.run.id, limit)
-        except BaseException:
-            log.exception("run %s: a `finally` block failed", live.run.id)
+    def is_live(self, run_id: RunId) -> bool:
+        """Tell whether a run has not ended, as far as this node was told."""
+        return run_id in self.live or run_id in self.asleep
 
-    def _open(self, run: Run) -> Live:
-        live = self.live[run.id] = Live(run)
+    def owners(self) -> Counter[NodeId]:
+        """Return how many live runs each node owns."""
+        return Counter(map(self._owner_of, chain(self.live, self.asleep)))
+
+    def _owner_of(self, run_id: RunId) -> NodeId:
+        """Return who owns a run; nobody if it is not live."""
+        if (live := self.live.get(run_id)) is not None:
+            return live.run.owner
+        asleep = self.asleep.get(run_id)
+        return NOBODY if asleep is None else asleep.owner
+
+    def waiting_for(self, run_id: RunId) -> str:
+        """Return what a run waits for, for people; empty if nothing, or not known here."""
+        if (live := self.live.get(run_id)) is not None:
+            return live.waiting_for()
+        asleep = self.asleep.get(run_id)
+        return "" if asleep is None else asleep.waiting_for
+
+    def problem(self, run_id: RunId) -> str:
+        """Return why this node cannot follow a run; empty if it can."""
+        live = self.live.get(run_id)
+        return "" if live is None else live.stuck
+
+    # -------------------------------------------------------------- generators
+    def _awaken(self, run_id: RunId) -> Live:
+        """Build the generator of a run that is asleep, from its stored history."""
+        run = runs.find(self._port.reader, run_id)
+        assert run is not None, "an index names a run that is not there"
+        del self.asleep[run_id]
+        live = self.live[run_id] = Live(run)
         self._build(live)
-        self._act(live)
         return live
 
     def _build(self, live: Live) -> None:
-        """Make the replay of a run from its stored history."""
         run = live.run
         try:
             live.definition = self._port.definition(run)
@@ -214,78 +184,12 @@ class Executor:
             return
         self._feed(live, runs.history(self._port.reader, run.id))
 
-    # -------------------------------------------------------------- committed events
-    def applied(self, events: Sequence[execution.Event]) -> None:
-        """Take what the group's machine has just applied, in order."""
-        for event in events:
-            match event:
-                case execution.Settled(run, base, settled):
-                    self._settled(run, base, settled)
-                case execution.RunStarted(run):
-                    self._open(run)
-                case execution.OwnerChanged(run, lost):
-                    self._owner_changed(run, lost)
-                case execution.Signalled(run_id):
-                    if run_id in self.live:
-                        self._act(self.live[run_id])
-                case execution.Forgotten(run_id):
-                    self._wake(run_id)
-                case _:
-                    assert_never(event)
-        self._check_published()
-
-    def _check_published(self) -> None:
-        """Let all runs go on once the group knows of this start of the node.
-
-        Its log holds every earlier take-over before that, so by then the node knows which runs are
-        still its own. What it stored before it was stopped does not tell.
-        """
-        if self._published or not self._port.published():
-            return
-        self._published = True
-        for live in list(self.live.values()):
-            self._act(live)
-
-    def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
-        live = self.live.get(run.id)
-        if live is None:
-            return
-        live.run = run
-        # A replay that was built from the store may hold these events already: the store shows all
-        # that was applied, the events are told one by one.
-        if live.replay is not None and live.replay.position == base:
-            self._feed(live, events)
-            live.committed(events)
-            if run.owner == self._node:
-                self._write_log(run, events)
-        if run.live:
-            self._act(live)
-        else:
-            self._drop(live)
-            del self.live[run.id]
-            self._wake(run.id)
-
-    def _owner_changed(self, run: Run, lost: NodeId) -> None:
-        live = self.live.get(run.id)
-        if live is None:
-            return
-        live.run = run
-        live.reset()
-        self._perhaps_away[run.id] = None
-        if lost == self._node and live.replay is not None:
-            # Another node owns the run now: start over from what is settled (semantics 3.5).
-            self._drop(live)
-            self._build(live)
-        if run.status == runs.PARKED:
-            log.warning("run %s is parked: %s", run.id, run.reason)
-        self._act(live)
-
     def _feed(self, live: Live, events: list[bytes]) -> None:
         """Feed committed events; a replay that cannot follow makes the run stuck here."""
         assert live.replay is not None
         try:
-            with self._watchdog.step():
-                live.replay.feed_all(self._watchdog.each(events))
+            with self._watchdog:
+                live.replay.feed_all(events if len(events) == 1 else self._watchdog.each(events))
         except StepTooLong as error:
             live.stuck = (
                 f"a step computes for more than {self._watchdog.limit_s:g} s at "
@@ -300,317 +204,232 @@ class Executor:
             log.error("run %s stops on this node: %s", live.run.id, live.stuck)
             self._drop(live)
 
+    def _drop(self, live: Live) -> None:
+        """Close a run's generator; its `finally` blocks are code of the workflow too."""
+        try:
+            with self._watchdog:
+                live.close()
+        except StepTooLong:
+            limit = self._watchdog.limit_s
+            log.exception("run %s: a `finally` block takes over %g s", live.run.id, limit)
+        except BaseException:
+            log.exception("run %s: a `finally` block failed", live.run.id)
+
+    def _put_to_sleep(self) -> None:
+        """Drop the generators of runs that wait, those of least recent use, if there are too many."""
+        surplus = len(self.live) - self._generators_max
+        for _ in range(min(2 * surplus, LOOKS_FOR_REST)):
+            run_id, live = next(iter(self.live.items()))
+            if live.resting() and surplus > 0:
+                self.asleep[run_id] = _asleep(live.run.owner, live.waiting_for())
+                del self.live[run_id]
+                self._drop(live)
+                surplus -= 1
+            else:
+                self.live.move_to_end(run_id)
+
+    # -------------------------------------------------------------- committed events
+    def applied(self, events: Sequence[execution.Event]) -> None:
+        """Take what the group's machine has just applied, in order: all that is told until now."""
+        for event in events:
+            match event:
+                case execution.Settled(run, base, settled):
+                    self._settled(run, base, settled)
+                case execution.RunStarted(run):
+                    if run.id not in self.live:
+                        self.asleep[run.id] = _asleep(run.owner)
+                        self._to_look_at[run.id] = None
+                case execution.OwnerChanged(run, lost):
+                    self._owner_changed(run, lost)
+                case execution.Signalled(run_id, name):
+                    self._signalled(run_id, name)
+                case execution.Regenerated(run):
+                    self._regenerated(run)
+                case execution.Warned(run_id, text):
+                    if self._owner_of(run_id) == self._node:
+                        log.warning("run %s: %s", run_id, text)
+                case execution.Forgotten() | execution.Answered():
+                    pass  # Those who wait for it are told elsewhere.
+                case execution.OutboxGrew() | execution.ScheduleChanged():
+                    pass  # The leader's business.
+                case _:
+                    assert_never(event)
+        self._check_published()
+        self._work()
+
+    def _check_published(self) -> None:
+        """Let all runs go on once the group knows of this start of the node.
+
+        Its log holds every earlier take-over before that, so by then the node knows which runs are
+        still its own. What it stored before it was stopped does not tell.
+        """
+        if not self._published and self._port.published():
+            self._published = True
+            self._look_at_own()
+
+    def _look_at_own(self) -> None:
+        for live in self.live.values():
+            live.look()
+        own = [run_id for run_id, each in self.asleep.items() if each.owner == self._node]
+        self._to_look_at.update(dict.fromkeys((*self.live, *own)))
+
+    def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
+        if run.owner == self._node:
+            self._write_log(run, events)
+        live = self.live.get(run.id)
+        if not run.live:
+            self.live.pop(run.id, None)
+            self.asleep.pop(run.id, None)
+            if live is not None:
+                self._drop(live)
+            return
+        self._to_look_at[run.id] = None
+        # A replay that was built from the store may hold these events already: the store shows all
+        # that was applied, the events are told one by one.
+        if live is not None and _is_newer(run, live.run):
+            live.run = run
+            if live.replay is not None and live.replay.position == base:
+                self._feed(live, events)
+                live.committed(events)
+
+    def _regenerated(self, run: Run) -> None:
+        """Replay a run anew: what this node knows of it belongs to another history."""
+        old = self.live.pop(run.id, None)
+        if old is not None:
+            self._drop(old)
+        self.asleep[run.id] = _asleep(run.owner)
+        self._to_look_at[run.id] = None
+
+    def _owner_changed(self, run: Run, lost: NodeId) -> None:
+        self._homes.moved(run.id)
+        self._to_look_at[run.id] = None
+        if run.status == runs.PARKED:
+            log.warning("run %s is parked: %s", run.id, run.reason)
+        if (asleep := self.asleep.get(run.id)) is not None:
+            self.asleep[run.id] = _asleep(run.owner, asleep.waiting_for)
+        live = self.live.get(run.id)
+        if live is None or not _is_newer(run, live.run):
+            return
+        live.run = run
+        live.reset()
+        if lost == self._node and live.replay is not None:
+            # Another node owns the run now: start over from what is settled (semantics 3.5).
+            self._drop(live)
+            self._build(live)
+
+    def _signalled(self, run_id: RunId, name: str) -> None:
+        self._to_look_at[run_id] = None
+        live = self.live.get(run_id)
+        if live is not None and live.replay is not None:
+            waits = live.replay.waits.values()
+            live.look(
+                w.path
+                for w in waits
+                if isinstance(w, SignalWait | UpdateWait) and w.effect.name == name
+            )
+
     def _write_log(self, run: Run, events: list[bytes]) -> None:
         for data in filter(is_log, events):
             line = decode(data)
             assert isinstance(line, Logged)
             log.info("run %s: %s", run.id, line.text)
 
-    # -------------------------------------------------------------- the owner acts
-    def _act(self, live: Live) -> None:
-        """Do what the owner of a run has to do next, if this node is the owner."""
-        run = live.run
-        if run.owner != self._node or run.status != runs.RUNNING or self._closed:
+    # -------------------------------------------------------------- looking at runs
+    def _work(self) -> None:
+        """Look at the runs that something happened to, for a slice; then settle for all of them."""
+        if self._closed:
             return
-        if not self._published:
-            return  # `_check_published` comes back to it.
-        if live.stuck or live.missing:
-            self._hand_over(live, NOBODY, live.stuck or live.missing)
-            return
-        if live.replay is None or live.leaving:
-            return
-        if not live.answers:
-            try:
-                self._answer(live, live.replay)
-            except RaftoralError as error:
-                live.stuck = f"no event can hold what the run waits for: {error}"
-                self._hand_over(live, NOBODY, live.stuck)
+        until = self._loop.time() + SLICE_S
+        waiting = self._to_look_at
+        while waiting:
+            self._look_at(waiting.popitem(last=False)[0])
+            if waiting and self._loop.time() > until:
+                self._work_soon()
+                break
+        self._owner.flush()
+        if len(self.live) > self._generators_max:
+            self._put_to_sleep()
+
+    def _work_soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        self._work()
+
+    def _look_at(self, run_id: RunId) -> None:
+        live = self.live.get(run_id)
+        if live is None:
+            asleep = self.asleep.get(run_id)
+            full = len(self.live) >= self._generators_max
+            if asleep is None or (full and asleep.owner != self._node):
                 return
-        self._dirty[run.id] = live
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
+            live = self._awaken(run_id)
+        else:
+            self.live.move_to_end(run_id)
+        if self._published:
+            self._owner.act(live)
 
-    def _answer(self, live: Live, replay: Replay) -> None:
-        """Work out the answer to what the run waits for, or what brings it nearer."""
-        waiting = replay.waiting
-        match waiting:
-            case None:
-                return
-            case ComputeWait():
-                self._attempt(live, waiting)
-            case TimerWait(path, effect, due):
-                if due is None:
-                    at = timer_due(effect, self._port.now())
-                    assert at is not None, "a sleep always ends"
-                    live.answers.append(encode(TimerSet(path, at)))
-                elif self._passed(live, due):
-                    live.answers.append(encode(TimerFired(path)))
-            case SignalWait():
-                self._answer_signal(live, waiting)
-            case _:
-                raise UsageError(f"this owner cannot bring about {describe_waiting(waiting)}")
-
-    def _answer_signal(self, live: Live, waiting: SignalWait) -> None:
-        mail = runs.oldest_mail(self._port.reader, live.run.id, waiting.effect.name)
-        if mail is not None:
-            live.answers.append(encode(Taken(waiting.path, *mail), floats=True))
-            return
-        if waiting.due is None:
-            due = timer_due(waiting.effect, self._port.now())
-            if due is not None:
-                live.answers.append(encode(TimerSet(waiting.path, due)))
-        elif self._passed(live, waiting.due):
-            live.answers.append(encode(TimerFired(waiting.path)))
-
-    def _passed(self, live: Live, due: Millis) -> bool:
-        """Tell whether ``due`` has passed; if not, come back to the run then."""
-        if self._port.now() >= due:
-            return True
-        self._later(live, due)
-        return False
-
-    # -------------------------------------------------------------- activities
-    def _attempt(self, live: Live, waiting: ComputeWait) -> None:
-        if live.attempt is not None:
-            return
-        if waiting.not_before is not None and not self._passed(live, waiting.not_before):
-            return
-        if not self._port.connected():
-            self._later(live, Millis(self._port.now() + RETRY_MS))
-            return
-        run = live.run
-        context = ActivityContext(run.id, run.generation, waiting.path, waiting.attempt, run.epoch)
-        live.attempt = self._spawn(self._run_attempt(live, waiting, context))
-
-    async def _run_attempt(
-        self, live: Live, waiting: ComputeWait, context: ActivityContext
-    ) -> None:
-        path, call, attempt = waiting.path, waiting.call, waiting.attempt
-        assert live.definition is not None
-        now = runs.find(self._port.reader, context.run_id)
-        if now is None or not now.live or (now.owner, now.epoch) != (self._node, context.epoch):
-            return  # It changed hands since `_act` looked; the event that tells so is on its way.
-        try:
-            value = await self._attempts.run(waiting.effect, context)
-            value = self._loader.checked_result(
-                live.definition, waiting.effect.call.activity, value
-            )
-            answer = encode(Done(path, call, True, value, attempt), floats=True)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            answer = None
-        except Exception as error:
-            answer = self._failed(waiting, error)
-        if live.run.epoch != context.epoch or self.live.get(live.run.id) is not live:
-            return  # Another node owns the run: this attempt ends unheard.
-        live.attempt = None
-        if answer is None:
-            # The application cancelled it, as it does when it stops: no failure of the activity.
-            self._later(live, Millis(self._port.now() + RETRY_MS))
-            return
-        live.answers.append(answer)
-        self._act(live)
-
-    def _failed(self, waiting: ComputeWait, error: Exception) -> bytes:
-        """Return the event of a failed attempt: a `Retry`, or a `Done` when none is left."""
-        policy = waiting.effect.options.policy
-        failure = failure_of(error)
-        if policy.repeats(str(failure[0]), waiting.attempt):
-            spread = policy.jitter_percent
-            spread = self._chance(2 * spread + 1) - spread if spread else 0
-            pause = millis_of(policy.pause_after(waiting.attempt, spread))
-            at = Millis(self._port.now() + pause)
-            return encode(Retry(waiting.path, waiting.attempt, failure, at))
-        return encode(Done(waiting.path, waiting.call, False, failure, waiting.attempt))
-
-    # -------------------------------------------------------------- proposing
-    def _flush(self) -> None:
-        """Propose the settlements of all runs that have some, in as few entries as fit."""
-        self._flushing = False
-        dirty, self._dirty = self._dirty, {}
-        batch: list[tuple[Live, Settle, bytes]] = []
-        size = 0
-        for live in dirty.values():
-            settle = live.next_settle() if self._may_settle(live) else None
-            if settle is None:
-                continue
-            data = settle.encode()
-            if batch and (size + len(data) > SETTLE_BYTES_MAX or len(batch) >= MANY_MAX):
-                self._spawn(self._propose(batch))
-                batch, size = [], 0
-            batch.append((live, settle, data))
-            size += len(data) + EVENT_FRAME_BYTES
-        if batch:
-            self._spawn(self._propose(batch))
-
-    def _may_settle(self, live: Live) -> bool:
-        """Tell whether this node still owns the run, some time after `_act` saw that it does."""
-        owned = live.run.owner == self._node and live.run.status == runs.RUNNING
-        return owned and not live.leaving and not self._closed
-
-    async def _propose(self, batch: list[tuple[Live, Settle, bytes]]) -> None:
-        alone = len(batch) == 1
-        command = batch[0][2] if alone else Many([data for _, _, data in batch]).encode()
-        try:
-            result = await self._port.propose(command)
-        except RaftoralError as error:
-            log.debug("settlements not taken: %s", error)
-            result = ["refused", error.code, str(error)]
-        results = [result] * len(batch) if alone or result[0] == "refused" else result[1]
-        for (live, settle, _), each in zip(batch, results, strict=True):
-            if each[0] == "refused":
-                self._not_taken(live, settle, each[1], each[2])
-
-    def _not_taken(self, live: Live, settle: Settle, code: str, why: str) -> None:
-        """Work a refused settlement out again, from where the replay stands by then."""
-        # A result of an activity is worth keeping; a timer or a signal is looked at anew.
-        if not live.not_taken(settle, keep=lambda data: isinstance(decode(data), Done | Retry)):
-            return
-        if code not in TRY_AGAIN:
-            live.stuck = f"the group refuses to settle it: {why}"
-        self._later(live, Millis(self._port.now() + RETRY_MS))
-
-    def _hand_over(self, live: Live, to: NodeId, reason: str) -> None:
-        if live.leaving:
-            return
-        live.leaving = True
-        self._spawn(self._propose_hand_over(live, to, reason))
-
-    async def _propose_hand_over(self, live: Live, to: NodeId, reason: str) -> None:
-        epoch = live.run.epoch
-        told = reason[:2000].encode("utf-8", "replace").decode()
-        command = HandOver(live.run.id, epoch, told, to)
-        try:
-            result = await self._port.propose(command.encode())
-        except RaftoralError as error:
-            result = ["refused", error.code]
-        if result[0] == "refused" and live.run.epoch == epoch:
-            live.leaving = False
-            self._later(live, Millis(self._port.now() + RETRY_MS))
-
-    def _spawn(self, work: object) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = self._loop.create_task(work)  # type: ignore[arg-type]
-        self._tasks.add(task)
-        task.add_done_callback(self._spent)
-        return task
-
-    def _spent(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a task of the executor failed", exc_info=task.exception())
+    def _attempted(self, run_ids: list[RunId]) -> None:
+        """Go on with runs after attempts of them have ended."""
+        self._to_look_at.update(dict.fromkeys(run_ids))
+        self._work()
 
     # -------------------------------------------------------------- time
-    def _later(self, live: Live, at: Millis) -> None:
-        """Come back to a run at ``at`` on the group's clock."""
-        heapq.heappush(self._timers, (at, live.run.id))
-        if len(self._timers) > 2 * len(self.live) + 100:
-            self._thin_timers()
-        if self._timers[0][1] == live.run.id:
-            self._set_alarm()
-
-    def _thin_timers(self) -> None:
-        """Keep the earliest entry of each live run: it is looked at anew then, whatever is due."""
-        earliest: dict[RunId, Millis] = {}
-        for at, run_id in self._timers:
-            if run_id in self.live:
-                earliest[run_id] = min(at, earliest.get(run_id, at))
-        self._timers = [(at, run_id) for run_id, at in earliest.items()]
-        heapq.heapify(self._timers)
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        delay = max(0, self._timers[0][0] - self._port.now()) / 1000
-        self._alarm = self._loop.call_later(min(delay, ALARM_S), self._ring)
-
     def _ring(self) -> None:
-        now = self._port.now()
-        while self._timers and self._timers[0][0] <= now:
-            _, run_id = heapq.heappop(self._timers)
-            if run_id in self.live:
-                self._act(self.live[run_id])
-        if self._timers:
-            self._set_alarm()
+        for run_id, path in self._alarms.due():
+            self._to_look_at[run_id] = None
+            if (live := self.live.get(run_id)) is not None:
+                live.todo[path] = None
+        self._work()
 
     def tick(self) -> None:
         """Do what waits for no event: timers, runs whose definition was missing, going home."""
-        if self._timers and self._timers[0][0] <= self._port.now():
-            self._ring()
         self.catalog_changed()
         self._check_published()
+        self._ring()
         if self._published:
             self._send_home()
 
     def catalog_changed(self) -> None:
         """Look again for the definitions that were missing."""
         for run_id in list(self._behind):
-            live = self.live.get(run_id)
-            if live is None or live.replay is not None:
-                self._behind.discard(run_id)
-                continue
             self._behind.discard(run_id)
-            self._build(live)
-            self._act(live)
+            live = self.live.get(run_id)
+            if live is not None and live.replay is None:
+                self._build(live)
+                self._to_look_at[run_id] = None
+        if self._to_look_at:
+            self._work_soon()
 
     def _send_home(self) -> None:
         """Give a few resting runs back to the members that they belong to by hash."""
-        now = self._loop.time()
         up = runs.members_up(self._port.reader)
-        self._up_since = {node: self._up_since.get(node, now) for node in up}
-        settled = [node for node in up if now - self._up_since[node] >= SETTLED_HOME_S]
-        if self._node not in settled or len(settled) < 2:
-            self._settled_members = []
-            self._perhaps_away.clear()
+        if not self._homes.members_changed(up, self._loop.time(), chain(self.live, self.asleep)):
             return
-        if settled != self._settled_members:
-            self._settled_members = settled
-            self._perhaps_away.update(dict.fromkeys(self.live))
         moves = 0
-        for run_id in list(islice(self._perhaps_away, LOOKS_PER_TICK)):
-            if moves >= MOVES_PER_TICK:
-                return
-            del self._perhaps_away[run_id]
-            live = self.live.get(run_id)
-            if live is None or live.run.owner != self._node:
+        for run_id in self._homes.perhaps_away():
+            if self._owner_of(run_id) != self._node:
                 continue
-            home = home_of(live.run.id, settled)
-            if home == self._node or home in live.run.refused:
-                continue  # It is there, or it could not go on there before.
-            self._perhaps_away[run_id] = None  # Until it is seen to have gone.
-            if live.replay is None or live.replay.outbox:
+            home = self._homes.home(run_id)
+            if home == self._node:
                 continue
-            if not live.attempt and not live.answers and not live.leaving:
-                self._hand_over(live, home, "going home")
+            live = self.live.get(run_id) or self._awaken(run_id)
+            if home in live.run.refused:
+                continue  # It could not go on there before.
+            self._homes.moved(run_id)  # Until it is seen to have gone.
+            if live.replay is not None and live.resting():
+                self._owner.hand_over(live, home, "going home")
                 moves += 1
+                if moves == MOVES_PER_TICK:
+                    break
 
-    # -------------------------------------------------------------- waiting for the end
-    def ended(self, run_id: RunId) -> asyncio.Future[None]:
-        """Return a future that is done when the run has ended; at once if it is not live.
 
-        Who waits no longer gives it back to `forget`.
-        """
-        future: asyncio.Future[None] = self._loop.create_future()
-        if run_id in self.live:
-            self._ended.setdefault(run_id, []).append(future)
-        else:
-            future.set_result(None)
-        return future
-
-    def forget(self, run_id: RunId, future: asyncio.Future[None]) -> None:
-        """Drop a future of `ended`, done or not."""
-        waiting = self._ended.get(run_id, [])
-        if future in waiting:
-            waiting.remove(future)
-        if not waiting:
-            self._ended.pop(run_id, None)
-
-    def _wake(self, run_id: RunId) -> None:
-        for future in self._ended.pop(run_id, ()):
-            if not future.done():
-                future.set_result(None)
+def _is_newer(one: Run, other: Run) -> bool:
+    """Tell whether ``one`` is a later record of the same run than ``other``."""
+    return (one.epoch, one.length) > (other.epoch, other.length)
 
 
 def _failure(live: Live, error: BaseException) -> str:

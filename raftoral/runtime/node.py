@@ -20,12 +20,13 @@ from raftoral.registry.python import as_input
 from raftoral.replay.effects import Workflow
 from raftoral.runtime.config import HTTP, LISTEN, NodeConfig
 from raftoral.runtime.engine import Engine
+from raftoral.runtime.histories import Steps
 from raftoral.runtime.runs import Run
 from raftoral.runtime.state import cluster_view, node_views
 from raftoral.security.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
     from types import TracebackType
 
     from raftoral.runtime.views import (
@@ -168,15 +169,15 @@ class Node:
             if self.registry.workflows.get((what.name, what.version)) is not what:
                 self.registry.add_workflow(what)
                 await self._ask(_application_changed)
-            return [await self._ask(lambda engine: engine.requests.deploy_python(what))]
+            return [await self._ask(lambda engine: engine.services.definitions.deploy_python(what))]
         path, text = (str(what), _read(what)) if isinstance(what, Path) else (path, what)
-        return await self._ask(lambda engine: engine.requests.deploy_text(path, text))
+        return await self._ask(lambda engine: engine.services.definitions.deploy_text(path, text))
 
     async def definitions(self) -> list[DefinitionView]:
         """Return every deployed version."""
 
         async def look(engine: Engine) -> list[DefinitionView]:
-            return engine.requests.definitions()
+            return engine.services.definitions.definitions()
 
         return await self._ask(look)
 
@@ -197,7 +198,7 @@ class Node:
         name, version, kind = _target(workflow, version)
         given = {} if input is None else input
         run_id = await self._ask(
-            lambda engine: engine.requests.start(name, given, run_id=id, version=version)
+            lambda engine: engine.services.requests.start(name, given, run_id=id, version=version)
         )
         return Run(self, run_id, kind)
 
@@ -235,21 +236,50 @@ class Node:
 
     async def show(self, id: str, *, local: bool = False) -> RunView:
         """Return a run as it stands, or as this node has applied it; `UnknownRun` if there is none."""
-        return await self._ask(lambda engine: engine.requests.show(id, local=local))
+        return await self._ask(lambda engine: engine.services.lookup.show(id, local=local))
 
     async def wait(self, id: str, timeout: float | None = None) -> RunView:
         """Return a run once it has ended, or as it stands after ``timeout`` seconds."""
-        return await self._ask(lambda engine: engine.requests.wait(id, timeout))
+        return await self._ask(lambda engine: engine.services.lookup.wait(id, timeout))
 
     async def signal(
         self, run_id: str, signal: str, payload: Any = None, *, id: str | None = None
     ) -> None:
         """Put a signal into a run's mailbox; sent again with the same ``id`` it is one signal."""
-        await self._ask(lambda engine: engine.requests.signal(run_id, signal, payload, id))
+        await self._ask(lambda engine: engine.services.requests.signal(run_id, signal, payload, id))
+
+    async def query(self, run_id: str, query: str, *, consistent: bool = False) -> Any:
+        """Return what a query of a run's workflow makes of the run's committed cells.
+
+        Answered by a member of the run's group from its own copy; with ``consistent`` that copy is
+        first brought up to date. `UnknownQuery` lists the queries there are; `QueryFailed` tells of
+        an error inside the query.
+        """
+        return await self._ask(
+            lambda engine: engine.services.queries.query(run_id, query, consistent=consistent)
+        )
 
     async def history(self, id: str, *, local: bool = False) -> HistoryView:
         """Return a run's settled steps; ``local`` reads what this very node has stored."""
-        return await self._ask(lambda engine: engine.requests.history(id, local=local))
+        return await self._ask(lambda engine: engine.services.histories.history(id, local=local))
+
+    async def follow(
+        self, id: str, *, generation: int = 0, position: int = 0
+    ) -> AsyncIterator[Steps]:
+        """Yield a run's settled steps as they come, some at a time, until it has ended.
+
+        Begins at ``position`` of ``generation``; of a later generation at its first step.
+        """
+        steps = Steps(generation, position, [], complete=False)
+        while not steps.complete:
+            steps = await self._steps_after(id, steps)
+            yield steps
+
+    async def _steps_after(self, id: str, last: Steps) -> Steps:
+        position = last.position + len(last.events)
+        return await self._ask(
+            lambda engine: engine.services.histories.next_steps(id, last.generation, position)
+        )
 
     # -------------------------------------------------------------- the cluster
     async def nodes(self) -> list[NodeView]:
@@ -292,7 +322,9 @@ class Node:
         after: str | None = None,
     ) -> list[RunView]:
         """Return runs, the one started last first; ``after`` is the last id of the page before."""
-        return await self._ask(lambda engine: engine.requests.listing(status, name, limit, after))
+        return await self._ask(
+            lambda engine: engine.services.listing.page(status, name, limit, after)
+        )
 
 
 async def _application_changed(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from raftoral.ids import MANAGEMENT
@@ -10,7 +11,7 @@ from raftoral.registry import catalog
 from raftoral.runtime.views import ClusterView, GroupView, NodeView
 
 if TYPE_CHECKING:
-    from raftoral.ids import GroupId
+    from raftoral.ids import GroupId, NodeId
     from raftoral.runtime.engine import Engine
 
 
@@ -23,10 +24,9 @@ def node_views(engine: Engine) -> list[NodeView]:
     voters = set(host.groups[MANAGEMENT].raw.status().conf.voters)
     leader = host.groups[MANAGEMENT].leader
     offsets = host.clock_offsets()
-    owned: dict[int, int] = {}
+    owned: Counter[NodeId] = Counter()
     for executor in engine.executors.values():
-        for live in executor.live.values():
-            owned[live.run.owner] = owned.get(live.run.owner, 0) + 1
+        owned += executor.owners()
     views = []
     for node in management.nodes(reader):
         role = "voter" if node.id in voters else "learner"
@@ -40,7 +40,7 @@ def node_views(engine: Engine) -> list[NodeView]:
                 this=node.id == engine.node,
                 role="leader" if node.id == leader else role,
                 groups=[group for group, members in groups.items() if node.id in members],
-                owned_runs=owned.get(node.id, 0),
+                owned_runs=owned[node.id],
                 clock_offset_ms=offsets.get(node.id, 0),
             )
         )
@@ -63,7 +63,7 @@ def _group_view(engine: Engine, group: GroupId) -> GroupView:
         commit=status.commit,
         applied=status.applied,
         member=True,
-        live_runs=0 if executor is None else len(executor.live),
+        live_runs=0 if executor is None else executor.owners().total(),
     )
 
 

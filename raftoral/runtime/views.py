@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 if TYPE_CHECKING:
     from raftoral.values import Value
@@ -12,8 +12,12 @@ else:
     # texts has no schema; `Value` is checked where values are made.
     Value = Any
 
-Status: TypeAlias = Literal["running", "completed", "failed", "parked"]
-"""``parked``: no member of the group can go on with the run; its `reason` says why."""
+Status: TypeAlias = Literal[
+    "running", "paused", "parked", "completed", "failed", "cancelled", "terminated"
+]
+"""``paused``: its owner begins nothing more until it is resumed. ``parked``: no member of the group
+can go on with the run. Its `reason` says why. The last four are over.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,25 @@ class RunView:
     @property
     def ended(self) -> bool:
         """Tell whether the run is over."""
-        return self.status in ("completed", "failed")
+        return self.status in ("completed", "failed", "cancelled", "terminated")
+
+
+def plain_run(view: RunView) -> Value:
+    """Return a view as a map that a message can hold."""
+    # Not `asdict`, which would take an amount of money in the result apart.
+    plain: dict[str, Any] = {each.name: getattr(view, each.name) for each in fields(view)}
+    if view.error is not None:
+        error = view.error
+        plain["error"] = {"name": error.name, "message": error.message, "details": error.details}
+    return plain
+
+
+def run_of(plain: Value) -> RunView:
+    """Return the view that `plain_run` made a map of."""
+    known = dict(cast("dict[str, Any]", plain))
+    error = known["error"]
+    known["error"] = None if error is None else ErrorView(**error)
+    return RunView(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class StepTooLong(BaseException):
 
 
 class Watchdog:
-    """Watches the steps of one thread; none may take longer than ``limit_s`` seconds."""
+    """Watches the steps of one thread, ``with watchdog: ...``; none may take over ``limit_s`` seconds."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
@@ -51,24 +50,22 @@ class Watchdog:
         if self._thread.is_alive():
             self._thread.join()
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Watch the body; it is left by `StepTooLong` when it takes longer than the limit."""
         with self._lock:
             self._fired = False
             self._looks = 0
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._looks = None
-                if self._fired:
-                    # The step may have ended by itself just now: take back what is not raised yet.
-                    self._fired = False
-                    _raise_in(self._watched, None)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._looks = None
+            if self._fired:
+                # The step may have ended by itself just now: take back what is not raised yet.
+                self._fired = False
+                _raise_in(self._watched, None)
 
     def each(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items within a `step`, whose limit is then for each of them."""
+        """Yield the items within one step, whose limit is then for each of them."""
         for item in items:
             self._looks = 0
             yield item

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from raftoral.codec import pack, pack_record
-from raftoral.ids import SLOTS, Epoch, GroupId, Index, NodeId, Position, RunId, Version
-from raftoral.machines import commands, runs
+from raftoral.ids import SLOTS, Epoch, GroupId, Index, Millis, NodeId, Position, RunId, Version
+from raftoral.machines import callbacks, commands, listing, outbox, runs
+from raftoral.machines.children import Parent
+from raftoral.machines.outbox import Begin, Say
 from raftoral.replay import history
 
 if TYPE_CHECKING:
@@ -21,43 +23,119 @@ IDS = [RunId(f"r{n}") for n in range(6)]
 NODES = [NodeId(n) for n in range(4)]
 SIGNALS = ("go", "stop")
 PATHS = ("a", "b", "scope/c")
+KIDS = ("kid", "scope/kid")
 
 
 def plausible(chance: Random, reader: Reader) -> bytes:
     """Return a command as a node sends it; often one that is taken, given what is stored."""
-    run_id = chance.choice(IDS)
+    run_id = chance.choice(some_ids(reader))
     run = runs.find(reader, run_id)
     epoch = run.epoch if run is not None and chance.random() < 0.9 else Epoch(chance.randrange(9))
-    match chance.randrange(14):
+    match chance.randrange(24):
         case 0 | 1 | 2:
-            name = chance.choice(("w", "w", "w", "v"))
-            given = pack({"n": chance.randrange(2) if chance.random() < 0.2 else 0})
-            return commands.StartRun(run_id, name, Version(1), "m", given, Index(1)).encode()
-        case 3 | 4 | 5 | 6:
+            return start(chance, chance.choice(IDS)).encode()
+        case 3 | 4 | 5 | 6 | 7 | 8:
             return settle(chance, reader, run_id, epoch, run)
-        case 7 | 8:
+        case 9 | 10:
             signal_id = f"s{chance.randrange(30)}"
             payload = pack(chance.choice([True, 1, "x", None]))
-            return commands.Signal(run_id, chance.choice(SIGNALS), signal_id, payload).encode()
-        case 9:
+            kind = commands.Signal if chance.random() < 0.6 else commands.Update
+            return kind(run_id, chance.choice(SIGNALS), signal_id, payload).encode()
+        case 11:
             boot = f"boot-{chance.randrange(3)}"
             return commands.Publish(chance.choice(NODES), boot).encode()
-        case 10:
+        case 12:
             heirs = chance.sample(NODES, chance.randrange(3))
             return commands.TakeOver(chance.choice(NODES), heirs, chance.randrange(4)).encode()
-        case 11:
+        case 13:
             to = chance.choice(NODES) if chance.random() < 0.5 else NodeId(0)
             return commands.HandOver(run_id, epoch, "reason", to).encode()
-        case 12:
+        case 14:
             parts = [
                 settle(chance, reader, each, epoch, runs.find(reader, each)) for each in IDS[:2]
             ]
-            return commands.Many(parts).encode()
+            return commands.Many([*parts, delivery(chance, reader)]).encode()
+        case 15:
+            return lifecycle(chance, run_id).encode()
+        case 16 | 17:
+            return callback(chance, reader, run_id)
+        case 18 | 19 | 20:
+            return delivery(chance, reader)
+        case 21:
+            numbers = [number for number, _ in outbox.messages(reader)]
+            return commands.OutboxDone([*numbers[: chance.randrange(4)], 3]).encode()
         case _:
             if chance.random() < 0.7:
                 before = runs.clock(reader) - chance.randrange(400)
                 return commands.Forget(max(0, before), chance.randrange(6), 3).encode()
+            if chance.random() < 0.5:
+                low = max(0, outbox.low(reader) - chance.randrange(3))
+                return commands.Passed(1, low).encode()
             return commands.OwnSlots(b"\xff" * (SLOTS // 8)).encode()
+
+
+def some_ids(reader: Reader) -> list[RunId]:
+    """Return the ids that users give, and those of children that are there."""
+    known = (run.id for run in listing.newest_first(reader))
+    return [*IDS, *(run_id for run_id in known if "/" in run_id)]
+
+
+def start(chance: Random, run_id: RunId, parent: bytes = b"") -> commands.StartRun:
+    """Return a start, seldom with another workflow or input than the run has."""
+    name = chance.choice(("w", "w", "w", "v"))
+    given = pack({"n": chance.randrange(2) if chance.random() < 0.2 else 0})
+    policy = chance.choice(commands.POLICIES) if chance.random() < 0.5 else commands.JOIN
+    search = chance.choice(([], [], ["a", "scope/c"]))
+    return commands.StartRun(run_id, name, Version(1), "m", given, Index(1), policy, parent, search)
+
+
+def lifecycle(chance: Random, run_id: RunId) -> commands.Command:
+    """Return what somebody asks of a run."""
+    match chance.randrange(7):
+        case 0 | 1:
+            return commands.Cancel(run_id, "reason")
+        case 2:
+            return commands.Terminate(run_id, "reason")
+        case 3 | 4:
+            return commands.Pause(run_id, "reason")
+        case _:
+            return commands.Resume(run_id)
+
+
+def token(run_id: RunId, generation: int, secret: int = 0) -> str:
+    """Return the token of a callback; there are two secrets."""
+    return callbacks.Token(run_id, generation, "cb", bytes([secret] * 16)).encode()
+
+
+def callback(chance: Random, reader: Reader, run_id: RunId) -> bytes:
+    """Return what the holder of a token sends."""
+    run = runs.find(reader, run_id)
+    generation = 0 if run is None else max(0, run.generation - (chance.random() < 0.2))
+    text = token(run_id, generation, secret=chance.random() < 0.1)
+    if chance.random() < 0.3:
+        return commands.BeatCallback(text).encode()
+    if chance.random() < 0.2:
+        return commands.CompleteCallback(text, False, pack(["Lost", "", {}])).encode()
+    return commands.CompleteCallback(text, True, pack(chance.randrange(2))).encode()
+
+
+def delivery(chance: Random, reader: Reader) -> bytes:
+    """Return a message of the group's own outbox, or one that was in it long ago."""
+    low = outbox.low(reader)
+    waiting = list(outbox.messages(reader))
+    if waiting and chance.random() < 0.8:
+        number, message = chance.choice(waiting)
+        match message:
+            case Begin(run_id, parent):
+                inner = start(chance, run_id, parent).encode()
+            case Say(_, inner):
+                pass
+    else:
+        number = chance.randrange(1, low + 3)
+        parent = Parent(chance.choice(IDS), 0, chance.choice(KIDS), True, Index(1))
+        inner = start(chance, parent.child(), parent.encode()).encode()
+    stale = chance.randrange(low + 1) if chance.random() < 0.3 else low
+    return commands.Delivered(1, number, min(stale, number), inner).encode()
 
 
 def settle(
@@ -65,33 +143,63 @@ def settle(
 ) -> bytes:
     """Return a settlement of a few events."""
     base = run.length if run is not None and chance.random() < 0.9 else chance.randrange(5)
-    events = [event(chance, reader, run_id) for _ in range(chance.choice((1, 1, 1, 2)))]
+    events = [event(chance, reader, run_id) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     if chance.random() < 0.15:
-        events.append(history.encode(history.Ended("completed", chance.randrange(9))))
+        events.append(history.encode(last(chance)))
     return commands.Settle(run_id, epoch, Position(base), events).encode()
+
+
+def last(chance: Random) -> history.Event:
+    """Return an event that ends a run or a generation."""
+    match chance.randrange(6):
+        case 0 | 1:
+            return history.Restarted({"n": 1})
+        case 2:
+            return history.Ended("failed", ["Broken", "why", {}])
+        case 3:
+            return history.Ended("cancelled", ["Cancelled", "", {}])
+        case _:
+            return history.Ended("completed", chance.randrange(9))
 
 
 def event(chance: Random, reader: Reader, run_id: RunId) -> bytes:
     """Return an event that could stand in a history."""
     path = chance.choice(PATHS)
     now = runs.clock(reader)
+    run = runs.find(reader, run_id)
+    generation = 0 if run is None else run.generation
     made: history.Event
-    match chance.randrange(6):
-        case 0:
+    match chance.randrange(14):
+        case 0 | 1:
             made = history.Set(path, chance.randrange(9))
-        case 1:
-            made = history.Done(path, b"call", True, "result", 1)
         case 2:
-            made = history.TimerSet(path, now + chance.randrange(-5, 60))  # type: ignore[arg-type]
-            if made.due < 0:
-                made = history.TimerSet(path, now)
+            made = history.Done(path, b"call", True, "result", 1)
         case 3:
+            made = history.TimerSet(path, Millis(max(0, now + chance.randrange(-5, 60))))
+        case 4 | 5:
             made = history.TimerFired(path)
-        case 4:
+        case 6 | 7:
             mail = runs.oldest_mail(reader, run_id, chance.choice(SIGNALS))
             made = history.Taken(path, *(mail or ("s1", True)))
+        case 8:
+            update = runs.oldest_update(reader, run_id, chance.choice(SIGNALS))
+            ok = chance.random() < 0.7
+            answer: Any = chance.randrange(3) if ok else ["No", "", {}]
+            made = history.Updated(path, *(update or ("s1", True)), ok, answer)
+        case 9 | 10:
+            kid = chance.choice(KIDS)
+            child = f"{run_id}/{generation}/{kid}"
+            closing, detached = chance.choice(history.CLOSINGS), chance.random() < 0.3
+            made = history.ChildAsked(kid, child, "w", 0, {"n": 0}, closing, detached)
+        case 11:
+            made = history.ChildLeft(chance.choice(KIDS))
+        case 12:
+            due = Millis(now + 40 if chance.random() < 0.5 else 0)
+            beat = 20 if chance.random() < 0.5 else 0
+            made = history.CallbackOpened("cb", token(run_id, generation), due, beat)
         case _:
-            made = history.Logged(path, "line")
+            name = chance.choice(("Timeout", "HeartbeatTimeout"))
+            made = history.CallbackDone("cb", False, [name, "", {}])
     return history.encode(made)
 
 
@@ -126,7 +234,7 @@ def nonsense(chance: Random, reader: Reader) -> bytes:
                 data[chance.randrange(len(data))] = chance.randrange(256)
             return bytes(data[: chance.randrange(1, len(data) + 1)])
         case 2:
-            tag = chance.choice([kind.tag for kind in commands._ALL])
+            tag = chance.choice([kind.tag for kind in commands.ALL])
             return bytes(msgpack.packb([tag, *(value(chance) for _ in range(chance.randrange(7)))]))
         case 3 | 4:
             return hostile_settle(chance, reader)

@@ -1,38 +1,92 @@
 """A dumb second execution group: lists and dictionaries, no keys, no indexes, no bytes.
 
-It reads each command as it is meant and keeps whole objects; the machine has to agree with it.
+It reads each command as it is meant and keeps whole objects; the machine has to agree with it. What
+may refuse half way is tried on a copy of everything.
 """
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from raftoral.codec import unpack
+from raftoral.codec import pack, unpack
+from raftoral.errors import UsageError
 from raftoral.machines import commands
+from raftoral.machines.callbacks import token_of
+from raftoral.machines.children import Parent, parent_of
+from raftoral.machines.outbox import Begin, Say
+from raftoral.machines.step import Refused
 from raftoral.replay import history
 
 if TYPE_CHECKING:
     from raftoral.machines.commands import Command
 
 
+class No(Exception):
+    """A refusal, by its code."""
+
+
+@dataclass
+class ModelChild:
+    """A child that a run awaits or will close."""
+
+    id: str
+    close: str
+    awaited: bool
+    asked: int
+    number: int
+
+
+@dataclass
+class ModelCallback:
+    """A callback."""
+
+    token: str
+    due: int
+    beat: int
+    beaten: int
+    outcome: str = ""
+
+
 @dataclass
 class ModelRun:
     """One run."""
 
+    id: str
     name: str
     given: object
     owner: int
     epoch: int
     started: int
+    version: int = 1
     events: list[bytes] = field(default_factory=list)
     ended: int | None = None
-    status: str = "running"
+    end: str = ""
     refused: list[int] = field(default_factory=list)
     timers: dict[str, int] = field(default_factory=dict)
     mail: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
+    updates: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+    answers: dict[str, tuple[str, tuple[bool, Any] | None]] = field(default_factory=dict)
+    paused: bool = False
+    cancelled: bool = False
+    generation: int = 0
+    parent: bytes = b""
+    search: list[str] = field(default_factory=list)
+    cells: dict[str, bytes] = field(default_factory=dict)
+    children: dict[str, ModelChild] = field(default_factory=dict)
+    callbacks: dict[str, ModelCallback] = field(default_factory=dict)
+    untold: int = 0
+    origin: tuple[int, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """The status, from what it follows."""
+        if self.end:
+            return self.end
+        return "parked" if not self.owner else "paused" if self.paused else "running"
 
 
 class Model:
@@ -42,169 +96,474 @@ class Model:
         self.runs: dict[str, ModelRun] = {}
         self.up: dict[int, tuple[str, bool]] = {}
         self.now = 0
+        self.index = 0
         self.slots = False
+        self.outbox: dict[int, Begin | Say] = {}
+        self.posted = 0
+        self.expected: dict[int, int] = {}
+        self.origin: tuple[int, int] | None = None
 
     def apply(self, index: int, at: int, command: Command) -> str | list[str]:
         """Apply one command."""
-        self.now = max(self.now, at)
+        self.now, self.index = max(self.now, at), index
         match command:
             case commands.Many(parts):
-                return [self.one(index, commands.decode(part)) for part in parts]
+                return [self.one(commands.decode(part)) for part in parts]
             case _:
-                return self.one(index, command)
+                return self.one(command)
 
-    def one(self, index: int, command: Command) -> str:
-        """Apply a command that is not several."""
-        match command:
-            case commands.StartRun():
-                return self.start(index, command)
-            case commands.Settle():
-                return self.settle(command)
-            case commands.Signal():
-                return self.signal(command)
-            case commands.Publish(node, boot):
-                return self.publish(index, node, boot)
-            case commands.TakeOver(lost, heirs, limit):
-                return self.take_over(index, lost, heirs, limit)
-            case commands.HandOver():
-                return self.hand_over(index, command)
-            case commands.Forget(before, keep, limit):
-                return self.forget(before, keep, limit)
-            case commands.OwnSlots():
-                self.slots = True
-                return "ok"
-            case _:
-                return "usage"
+    def one(self, command: Command) -> str:
+        """Apply a command that is not several, to everything or not at all."""
+        if isinstance(command, commands.Delivered):
+            return self.delivered(command)
+        before = deepcopy(self.__dict__)
+        try:
+            getattr(self, type(command).__name__.lower(), self.unknown)(command)
+        except (No, Refused) as no:
+            self.__dict__ = before
+            return no.kind if isinstance(no, Refused) else str(no)
+        return "ok"
 
-    def start(self, index: int, command: commands.StartRun) -> str:
+    def unknown(self, _command: Command) -> None:
+        """Refuse what an execution group does not know."""
+        raise No("usage")
+
+    # ------------------------------------------------------------------ starting
+    def startrun(self, command: commands.StartRun) -> None:
         """Start or join."""
         if not self.slots:
-            return "wrong_group"
+            raise No("wrong_group")
         known = self.runs.get(command.run_id)
         given = unpack(command.input)
+        generation, origin = 0, ()
         if known is not None:
-            return "ok" if (known.name, known.given) == (command.name, given) else "run_conflict"
+            same = (known.name, known.given) == (command.name, given)
+            again = command.parent != b"" and known.parent == command.parent
+            failed = known.ended is not None and known.end != "completed"
+            if command.policy == "reject":
+                raise No("run_conflict")
+            if again or command.policy != "retry_failed" or not failed:
+                if not (same or again):
+                    raise No("run_conflict")
+                self.join(known, command)
+                return
+            generation, origin = known.generation + 1, known.origin
         up = [node for node, (_, is_up) in self.up.items() if is_up]
-        run = ModelRun(command.name, given, home(command.run_id, up), index, self.now)
-        if not run.owner:
-            run.status = "parked"
-        started = history.Started(command.name, 1, "m", given, self.now, "", 0)  # type: ignore[arg-type]
-        run.events = [history.encode(started)]
+        run = ModelRun(
+            command.run_id, command.name, given, home(command.run_id, up), self.index, self.now
+        )
+        run.generation, run.parent, run.origin = generation, command.parent, origin
+        run.search = list(command.search)
+        parent = parent_of(command.parent)
+        self.append(
+            run,
+            history.Started(
+                command.name,
+                1,
+                "m",
+                given,  # type: ignore[arg-type]
+                self.now,  # type: ignore[arg-type]
+                "" if parent is None else parent.id,
+                generation,
+            ),
+        )
+        self.note_origin(run)
         self.runs[command.run_id] = run
-        return "ok"
 
-    def settle(self, command: commands.Settle) -> str:
+    def join(self, run: ModelRun, command: commands.StartRun) -> None:
+        """Leave a run as it is, but tell its end to a parent that asks."""
+        self.note_origin(run)
+        if command.parent:
+            other = run.parent != command.parent
+            run.parent = command.parent
+            if run.ended is not None and (other or not run.untold):
+                self.tell(run)
+
+    def note_origin(self, run: ModelRun) -> None:
+        """Keep the newest message that the run was asked for by."""
+        if self.origin is not None and self.origin > run.origin:
+            run.origin = self.origin
+
+    # ------------------------------------------------------------------ settling
+    def settle(self, command: commands.Settle) -> None:
         """Extend a history."""
         run = self.runs.get(command.run_id)
-        if run is None or run.status != "running":
-            return "stale"
+        if run is None or run.status not in ("running", "paused"):
+            raise No("stale")
         if command.epoch != run.epoch or command.base != len(run.events):
-            return "stale"
+            raise No("stale")
         events: list[Any] = [history.decode(data) for data in command.events]
         kinds = [type(event).__name__ for event in events]
-        if kinds.count("TimerFired") + kinds.count("Taken") > 1 or "Ended" in kinds[:-1]:
-            return "usage"
+        if {"Ended", "Restarted"} & set(kinds[:-1]):
+            raise No("usage")
         for event in events:
-            if isinstance(event, history.TimerFired):
-                if event.path not in run.timers:
-                    return "stale"
-                if run.timers[event.path] > self.now:
-                    return "early"
-            if isinstance(event, history.Taken):
-                box = run.mail.get(run.seen.get(event.signal_id, ""), [])
-                oldest = (box[0][0], repr(unpack(box[0][1]))) if box else None
-                if oldest != (event.signal_id, repr(event.value)):
-                    return "stale"
-        for event in events:
-            match event:
-                case history.TimerSet(path, due):
-                    run.timers[path] = due
-                case history.TimerFired(path):
-                    del run.timers[path]
-                case history.Taken(path, signal_id, _):
-                    run.timers.pop(path, None)
-                    run.mail[run.seen[signal_id]].pop(0)
-                case history.Ended(status, _):
-                    run.status, run.ended = status, self.now
-                    run.timers, run.mail = {}, {}
-                case _:
-                    pass
+            self.take(run, event)
         run.events += command.events
-        return "ok"
+        if kinds[-1] == "Restarted":
+            self.restart(run, events[-1].input)
 
-    def signal(self, command: commands.Signal) -> str:
-        """Deliver a signal, once."""
-        run = self.runs.get(command.run_id)
-        if run is None:
-            return "unknown_run"
-        if command.signal_id in run.seen:
-            return "ok"
+    def take(self, run: ModelRun, event: Any) -> None:
+        """Check one event and do what it means."""
+        match event:
+            case history.Set(path, value) if path in run.search:
+                run.cells[path] = pack(value)
+            case history.TimerSet(path, due):
+                run.timers[path] = due
+            case history.TimerFired(path):
+                if path not in run.timers:
+                    raise No("stale")
+                if run.timers.pop(path) > self.now:
+                    raise No("early")
+            case history.Taken(path, signal_id, value):
+                self.take_oldest(run.mail.get(run.seen.get(signal_id, ""), []), signal_id, value)
+                run.timers.pop(path, None)
+            case history.Updated(_, update_id, value, ok, answer):
+                name, _told = run.answers.get(update_id, ("", None))
+                self.take_oldest(run.updates.get(name, []), update_id, value)
+                run.answers[update_id] = (name, (ok, answer))
+            case history.ChildAsked():
+                self.ask(run, event)
+            case history.ChildLeft(path):
+                self.leave(run, path)
+            case history.CallbackOpened(path, token, due, beat):
+                said = token_of(token)
+                if (said.run_id, said.generation, said.path) != (run.id, run.generation, path):
+                    raise No("usage")
+                if path in run.callbacks:
+                    raise No("usage")
+                run.callbacks[path] = ModelCallback(token, due, beat, self.now)
+            case history.CallbackDone(path, ok, value):
+                self.time_out(run, path, ok, value)
+            case history.Ended(status, _):
+                if status == "terminated":
+                    raise No("usage")
+                self.end(run, event)
+            case history.Started() | history.ChildDone() | history.CancelAsked():
+                raise No("usage")
+            case history.Paused() | history.Resumed():
+                raise No("usage")
+
+    def take_oldest(self, box: list[tuple[str, bytes]], mail_id: str, value: object) -> None:
+        """Take the oldest of a box if it is the one that is meant."""
+        if not box or (box[0][0], repr(unpack(box[0][1]))) != (mail_id, repr(value)):
+            raise No("stale")
+        box.pop(0)
+
+    def time_out(self, run: ModelRun, path: str, ok: bool, value: Any) -> None:
+        """Complete a callback whose time is up."""
+        record = run.callbacks.get(path)
+        if record is None or record.outcome:
+            raise No("stale")
+        if ok or value[0] not in ("Timeout", "HeartbeatTimeout"):
+            raise No("usage")
+        reached = (
+            "HeartbeatTimeout" if record.beat and self.now >= record.beaten + record.beat else ""
+        )
+        if record.due and self.now >= record.due:
+            reached = "Timeout"
+        if value[0] != reached:
+            raise No("early")
+        record.outcome = repr((ok, value))
+
+    def end(self, run: ModelRun, event: history.Ended) -> None:
+        """Let a run be over; its `Ended` is appended elsewhere."""
+        run.end, run.ended = event.status, self.now
+        run.timers, run.paused = {}, False
+        if event.status == "completed":
+            run.mail, run.updates = {}, {}
+        for path in sorted(run.children):
+            self.leave(run, path)
+        self.tell(run, event)
+
+    def restart(self, run: ModelRun, given: object) -> None:
+        """Begin the next generation."""
+        for path in sorted(run.children):
+            self.leave(run, path)
+        run.generation, run.epoch, run.events = run.generation + 1, self.index, []
+        run.timers, run.cells, run.callbacks, run.cancelled = {}, {}, {}, False
+        parent = parent_of(run.parent)
+        self.append(
+            run,
+            history.Started(
+                run.name,
+                1,
+                "m",
+                given,  # type: ignore[arg-type]
+                self.now,  # type: ignore[arg-type]
+                "" if parent is None else parent.id,
+                run.generation,
+            ),
+        )
+        if run.paused:
+            self.append(run, history.Paused("reason"))
+
+    @staticmethod
+    def append(run: ModelRun, event: history.Event) -> None:
+        """Append what the group itself writes."""
+        run.events.append(history.encode(event, floats=True))
+
+    # ------------------------------------------------------------------ from outside
+    def known(self, run_id: str) -> ModelRun:
+        """Return a run."""
+        if run_id not in self.runs:
+            raise No("unknown_run")
+        return self.runs[run_id]
+
+    def going(self, run: ModelRun) -> None:
+        """Refuse a run that is over."""
         if run.ended is not None:
-            return "run_ended"
-        run.seen[command.signal_id] = command.name
-        run.mail.setdefault(command.name, []).append((command.signal_id, command.payload))
-        return "ok"
+            raise No("run_ended")
 
-    def publish(self, index: int, node: int, boot: str) -> str:
-        """Note a member and give it the parked runs."""
-        if not node:
+    def cancel(self, command: commands.Cancel) -> None:
+        """Ask once."""
+        run = self.known(command.run_id)
+        if not run.cancelled:
+            self.going(run)
+            run.cancelled = True
+            self.append(run, history.CancelAsked(command.reason))
+
+    def terminate(self, command: commands.Terminate) -> None:
+        """End a run."""
+        run = self.known(command.run_id)
+        if run.end == "terminated":
+            return
+        self.going(run)
+        event = history.Ended("terminated", ["Terminated", command.reason, {}])
+        self.end(run, event)
+        self.append(run, event)
+
+    def pause(self, command: commands.Pause) -> None:
+        """Pause."""
+        run = self.known(command.run_id)
+        self.going(run)
+        if not run.paused:
+            run.paused = True
+            self.append(run, history.Paused(command.reason))
+
+    def resume(self, command: commands.Resume) -> None:
+        """Resume."""
+        run = self.known(command.run_id)
+        self.going(run)
+        if run.paused:
+            run.paused = False
+            self.append(run, history.Resumed())
+
+    def signal(self, command: commands.Signal) -> None:
+        """Deliver a signal, once."""
+        run = self.known(command.run_id)
+        if command.signal_id not in run.seen:
+            self.going(run)
+            run.seen[command.signal_id] = command.name
+            run.mail.setdefault(command.name, []).append((command.signal_id, command.payload))
+
+    def update(self, command: commands.Update) -> None:
+        """Deliver an update, once."""
+        run = self.known(command.run_id)
+        if command.update_id not in run.answers:
+            self.going(run)
+            run.answers[command.update_id] = (command.name, None)
+            box = run.updates.setdefault(command.name, [])
+            box.append((command.update_id, command.payload))
+        elif run.answers[command.update_id][1] is None:
+            self.going(run)
+
+    def callback(self, text: str) -> tuple[ModelRun, str, ModelCallback]:
+        """Return what a token is of."""
+        token = token_of(text)
+        run = self.runs.get(token.run_id)
+        if run is None:
+            raise No("unknown_callback")
+        record = run.callbacks.get(token.path)
+        if record is None or record.token != text:
+            raise No("callback_done" if token.generation < run.generation else "unknown_callback")
+        return run, token.path, record
+
+    def completecallback(self, command: commands.CompleteCallback) -> None:
+        """Complete a callback, once."""
+        run, path, record = self.callback(command.token)
+        value: Any = unpack(command.value)
+        if record.outcome == repr((command.ok, value)):
+            return
+        if record.outcome or run.ended is not None:
+            raise No("callback_done")
+        record.outcome = repr((command.ok, value))
+        self.append(run, history.CallbackDone(path, command.ok, value))
+
+    def beatcallback(self, command: commands.BeatCallback) -> None:
+        """Keep a callback alive."""
+        run, _, record = self.callback(command.token)
+        if record.outcome or run.ended is not None:
+            raise No("callback_done")
+        record.beaten = self.now
+
+    # ------------------------------------------------------------------ children and messages
+    def post(self, message: Begin | Say) -> int:
+        """Put a message into the outbox."""
+        self.posted += 1
+        self.outbox[self.posted] = message
+        return self.posted
+
+    def ask(self, run: ModelRun, event: history.ChildAsked) -> None:
+        """Ask for a child."""
+        parent = Parent(run.id, run.generation, event.path, not event.detached, self.index)  # type: ignore[arg-type]
+        if event.id != f"{run.id}/{run.generation}/{event.path}" or event.path in run.children:
+            raise No("usage")
+        begin = Begin(event.id, parent.encode(), event.name, event.version, pack(event.input))  # type: ignore[arg-type]
+        number = self.post(begin)
+        if not event.detached or event.close != "abandon":
+            run.children[event.path] = ModelChild(
+                event.id, event.close, not event.detached, self.index, number
+            )
+
+    def leave(self, run: ModelRun, path: str) -> None:
+        """Close a child."""
+        child = run.children.pop(path, None)
+        if child is None or child.close == "abandon":
+            return
+        begin = self.outbox.get(child.number)
+        if isinstance(begin, Begin):
+            self.outbox[child.number] = Begin(
+                begin.run_id, begin.parent, begin.name, begin.version, begin.input, child.close
+            )
+        else:
+            self.close(child.id, child.close)
+
+    def close(self, run_id: str, how: str) -> None:
+        """Ask for another run to be closed."""
+        kind = commands.Cancel if how == "cancel" else commands.Terminate
+        why = "its parent ended, or waits for it no longer"
+        self.post(Say(run_id, kind(run_id, why).encode()))  # type: ignore[arg-type]
+
+    def tell(self, run: ModelRun, event: Any = None) -> None:
+        """Tell the parent that a run has ended."""
+        parent = parent_of(run.parent)
+        if parent is None or not parent.awaited:
+            return
+        if event is None:
+            event = history.decode(run.events[-1])
+        self.outbox.pop(run.untold, None)
+        done = commands.ChildDone(
+            parent.id,  # type: ignore[arg-type]
+            parent.generation,
+            parent.path,
+            parent.asked,
+            event.status == "completed",
+            pack(event.value),
+        )
+        run.untold = self.post(Say(parent.id, done.encode(), run.id))
+
+    def childdone(self, command: commands.ChildDone) -> None:
+        """Give a parent the end of a child."""
+        value: Any = unpack(command.value)
+        run = self.runs.get(command.parent_id)
+        child = None if run is None else run.children.get(command.path)
+        if run is None or run.ended is not None or child is None:
+            return
+        if child.awaited and child.asked == command.asked:
+            del run.children[command.path]
+            self.outbox.pop(child.number, None)
+            self.append(run, history.ChildDone(command.path, command.ok, value))
+
+    def outboxdone(self, command: commands.OutboxDone) -> None:
+        """Take messages out of the outbox."""
+        for number in command.numbers:
+            message = self.outbox.pop(number, None)
+            if isinstance(message, Begin) and message.then:
+                self.close(message.run_id, message.then)
+            for run in self.runs.values():
+                if message is not None and run.untold == number:
+                    run.untold = 0
+
+    def delivered(self, command: commands.Delivered) -> str:
+        """Take a command that comes out of an outbox, if no copy of it was dealt with."""
+        if command.low > command.number:
             return "usage"
-        if self.up.get(node) != (boot, True):
-            self.up[node] = (boot, True)
+        if command.number < self.expected.get(command.group, 0):
+            return "ok"
+        self.passed(commands.Passed(command.group, command.low))
+        try:
+            inner = commands.decode(command.command)
+        except UsageError:
+            return "usage"
+        if isinstance(inner, commands.Many | commands.Delivered):
+            return "usage"
+        self.origin = (command.group, command.number)
+        answer = self.one(inner)
+        self.origin = None
+        return answer
+
+    def passed(self, command: commands.Passed) -> None:
+        """Move the fence of a group."""
+        low = max(self.expected.get(command.group, 0), command.low)
+        if low:
+            self.expected[command.group] = low
+        for run in self.runs.values():
+            if run.origin and run.origin[0] == command.group and run.origin[1] < low:
+                run.origin = ()
+
+    # ------------------------------------------------------------------ owners
+    def ownslots(self, _command: commands.OwnSlots) -> None:
+        """Own every slot."""
+        self.slots = True
+
+    def publish(self, command: commands.Publish) -> None:
+        """Note a member and give it the parked runs."""
+        if not command.node:
+            raise No("usage")
+        if self.up.get(command.node) != (command.incarnation, True):
+            self.up[command.node] = (command.incarnation, True)
             for run in self.runs.values():
                 if run.status == "parked":
-                    self.assign(run, index, node, [])
-        return "ok"
+                    self.assign(run, command.node, [])
 
-    def take_over(self, index: int, lost: int, heirs: list[Any], limit: int) -> str:
+    def takeover(self, command: commands.TakeOver) -> None:
         """Spread the first runs of a lost member."""
+        lost = command.lost
         if not lost:
-            return "usage"
+            raise No("usage")
         if lost in self.up:
             self.up[lost] = (self.up[lost][0], False)
-        able = [node for node in heirs if self.up.get(node, ("", False))[1]]
+        able = [node for node in command.members if self.up.get(node, ("", False))[1]]
         owned = sorted(i for i, run in self.runs.items() if run.ended is None and run.owner == lost)
-        for run_id in owned[:limit]:
-            self.assign(self.runs[run_id], index, home(run_id, able), [])
-        return "ok"
+        for run_id in owned[: command.limit]:
+            self.assign(self.runs[run_id], home(run_id, able), [])
 
-    def hand_over(self, index: int, command: commands.HandOver) -> str:
+    def handover(self, command: commands.HandOver) -> None:
         """Give a run to one member, or to whoever has not refused it."""
         run = self.runs.get(command.run_id)
         if run is None or run.ended is not None or run.epoch != command.epoch:
-            return "stale"
+            raise No("stale")
         up = [node for node, (_, is_up) in self.up.items() if is_up]
         if command.to:
             if command.to not in up:
-                return "stale"
-            self.assign(run, index, command.to, [])
-            return "ok"
+                raise No("stale")
+            self.assign(run, command.to, [])
+            return
         refused = [*run.refused]
         if run.owner and run.owner not in refused:
             refused.append(run.owner)
         able = [node for node in up if node not in refused]
-        self.assign(run, index, home(command.run_id, able), refused)
-        return "ok"
+        self.assign(run, home(command.run_id, able), refused)
 
-    def assign(self, run: ModelRun, index: int, owner: int, refused: list[int]) -> None:
+    def assign(self, run: ModelRun, owner: int, refused: list[int]) -> None:
         """Give a run another owner."""
-        run.owner, run.epoch, run.refused = owner, index, refused
-        run.status = "running" if owner else "parked"
+        run.owner, run.epoch, run.refused = owner, self.index, refused
 
-    def forget(self, before: int, keep: int, limit: int) -> str:
+    def forget(self, command: commands.Forget) -> None:
         """Remove old runs."""
-        ended = sorted((r.ended, run_id) for run_id, r in self.runs.items() if r.ended is not None)
+        finished = [run for run in self.runs.values() if run.ended is not None]
+        free = sorted((r.ended or 0, r.id) for r in finished if not r.untold and not r.origin)
+        surplus = len(finished) - command.keep
         old = [
             run_id
-            for place, (at, run_id) in enumerate(ended)
-            if at < before or place < len(ended) - keep
+            for place, (at, run_id) in enumerate(free)
+            if at < command.before or place < surplus
         ]
-        for run_id in old[:limit]:
+        for run_id in old[: command.limit]:
             del self.runs[run_id]
-        return "ok"
 
 
-def home(run_id: str, nodes: list[int]) -> int:
+def home(run_id: str, nodes: list[Any]) -> int:
     """Return the node with the greatest weight for a run, 0 without nodes."""
     weights = {n: blake2b(f"{n}/{run_id}".encode(), digest_size=8).digest() for n in nodes}
     return max(weights, key=lambda n: (weights[n], -n), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import astuple
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,25 @@ import pytest
 from raftoral.codec import pack, unpack_record
 from raftoral.ids import NOBODY, SLOTS, Epoch, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.kv import MemoryKeyValue
-from raftoral.machines import commands, execution, runs
+from raftoral.machines import (
+    callbacks,
+    children,
+    commands,
+    execution,
+    layout,
+    listing,
+    mail,
+    outbox,
+    runs,
+    search,
+    starting,
+)
 from raftoral.machines.execution import Execution
 from raftoral.machines.placement import home_of, slot_of
 from raftoral.replay import history
 from raftoral.replay.history import Done, Ended, Set, Taken, TimerFired, TimerSet, encode
 from tests.machines.checks import check_indexes
-from tests.machines.hostile import IDS, SIGNALS, plausible
+from tests.machines.hostile import SIGNALS, plausible, some_ids
 from tests.machines.model import Model
 
 if TYPE_CHECKING:
@@ -120,28 +133,41 @@ def codes(result: Result) -> str | list[str]:
 
 def compare(state: MemoryKeyValue, model: Model) -> None:
     """Compare all that can be seen of the runs."""
-    for run_id in IDS:
+    for run_id in {*some_ids(state), *model.runs}:
         run, theirs = runs.find(state, run_id), model.runs.get(run_id)
         if run is None or theirs is None:
             assert run is None and theirs is None  # noqa: PT018
             continue
         assert runs.history(state, run_id) == theirs.events
-        status = {"completed": runs.COMPLETED}.get(theirs.status, theirs.status)
-        assert (run.status, run.owner, run.epoch) == (status, theirs.owner, theirs.epoch)
+        assert (run.status, run.owner, run.epoch) == (theirs.status, theirs.owner, theirs.epoch)
+        assert (run.generation, run.cancel_asked) == (theirs.generation, theirs.cancelled)
+        assert (run.untold, run.origin) == (theirs.untold, theirs.origin)
         assert run.refused == tuple(theirs.refused)
         assert run.started_at == theirs.started
         assert run.ended_at == (theirs.ended or 0)
         for name in SIGNALS:
-            box = theirs.mail.get(name, [])
-            prefix = runs.mailbox_prefix(run_id, name)
-            stored = [unpack_record(data) for _, data in state.scan(prefix)]
-            assert [tuple(each) for each in stored] == box
-        timers = state.scan(runs.timer_key(run_id, ""))
+            for kind, boxes in ((b"m", theirs.mail), (b"u", theirs.updates)):
+                prefix = runs.mailbox_prefix(run_id, name, kind)
+                stored = [unpack_record(data) for _, data in state.scan(prefix)]
+                assert [tuple(each) for each in stored] == boxes.get(name, [])
+        for update_id, (_, told) in theirs.answers.items():
+            assert mail.answer_of(state, run_id, update_id) == told
+        assert search.cells(state, run) == theirs.cells
+        assert [astuple(each) for _, each in children.open_children(state, run_id)] == [
+            astuple(child) for _, child in sorted(theirs.children.items())
+        ]
+        for path, record in theirs.callbacks.items():
+            found = callbacks.find(state, run_id, path)
+            assert found is not None
+            assert (found.beaten_at, bool(found.outcome)) == (record.beaten, bool(record.outcome))
+        timers = state.scan(layout.timer_key(run_id, ""))
         assert {k.split(b"/t/")[1].decode(): int.from_bytes(d, "big") for k, d in timers} == (
             theirs.timers
         )
     assert {n: v for n, v in runs.members(state).items()} == model.up  # noqa: C416
     assert runs.clock(state) == model.now
+    assert dict(outbox.messages(state)) == model.outbox
+    assert outbox.low(state) == min(model.outbox, default=model.posted + 1)
 
 
 # ------------------------------------------------------------------ starting
@@ -198,7 +224,7 @@ def test_a_run_waits_parked_while_nobody_is_up() -> None:
 
 def test_the_bound_of_live_runs_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     """A group refuses a start above its bound of live runs, and takes it when one has ended."""
-    monkeypatch.setattr(execution, "LIVE_RUNS_MAX", 2)
+    monkeypatch.setattr(starting, "LIVE_RUNS_MAX", 2)
     group = Group()
     group.start("a")
     group.start("b")
@@ -244,7 +270,7 @@ def test_only_the_oldest_signal_is_taken_and_once() -> None:
     assert group.settle(Taken("go#0", "s2", "two"))[:2] == ["refused", "stale"]
     assert group.settle(Taken("go#0", "s1", 1))[:2] == ["refused", "stale"], "True is not 1"
     both = [Taken("go#0", "s1", True), Taken("go#1", "s1", True)]
-    assert group.settle(*both)[:2] == ["refused", "usage"]
+    assert group.settle(*both)[:2] == ["refused", "stale"]
     assert group.settle(both[0])[0] == "ok"
     assert group.settle(both[1])[:2] == ["refused", "stale"]
     assert group.settle(Taken("go#1", "s2", "two"))[0] == "ok"
@@ -297,7 +323,7 @@ def test_a_history_that_would_pass_its_bound_is_terminated(monkeypatch: pytest.M
     assert group.settle(Set("c", 1)) == ["ok", 4]
     last = history.decode(runs.last_event(group.state, group.run()))
     assert isinstance(last, Ended)
-    assert (last.status, group.run().status) == ("terminated", runs.FAILED)
+    assert (last.status, group.run().status) == ("terminated", runs.TERMINATED)
     (settled,) = group.events
     assert [history.decode(data) for data in settled.events] == [last]
 
@@ -308,7 +334,7 @@ def test_bytes_bound_a_history_too(monkeypatch: pytest.MonkeyPatch) -> None:
     group.start()
     monkeypatch.setattr(history, "HISTORY_BYTES_MAX", 400)
     group.settle(Set("a", "x" * 400))
-    assert group.run().status == runs.FAILED
+    assert group.run().status == runs.TERMINATED
 
 
 def test_many_is_several_commands_with_an_answer_each() -> None:
@@ -339,7 +365,7 @@ def test_one_id_is_one_signal() -> None:
 
 def test_a_mailbox_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A full mailbox refuses the next signal and takes it when the run has taken one."""
-    monkeypatch.setattr(execution, "MAILBOX_MAX", 2)
+    monkeypatch.setattr(mail, "MAILBOX_MAX", 2)
     group = Group()
     group.start()
     group.signal("go", "s1")
@@ -508,14 +534,14 @@ def test_forget_looks_only_at_what_it_removes(monkeypatch: pytest.MonkeyPatch) -
         group.start(f"r{number}")
         group.settle(Ended("completed", None), run_id=f"r{number}")
     seen: list[str] = []
-    real = runs.finished_ids
+    real = runs.forgettable_ids
 
     def counted(reader: Reader) -> Iterator[tuple[Millis, RunId]]:
         for ended, run_id in real(reader):
             seen.append(run_id)
             yield ended, run_id
 
-    monkeypatch.setattr(runs, "finished_ids", counted)
+    monkeypatch.setattr(runs, "forgettable_ids", counted)
     assert group.apply(commands.Forget(0, 100, 9)) == ["ok", 0]
     assert group.apply(commands.Forget(0, 18, 9)) == ["ok", 2]
     assert group.apply(commands.Forget(0, 1, 9)) == ["ok", 9]
@@ -539,8 +565,8 @@ def test_the_newest_runs_come_first_page_by_page() -> None:
     for number in range(7):
         group.now += number % 2
         group.start(f"r{number}")
-    listed = [(run.started_at, run.id) for run in runs.newest_first(group.state)]
+    listed = [(run.started_at, run.id) for run in listing.newest_first(group.state)]
     assert listed == sorted(listed, reverse=True)
-    page = list(runs.newest_first(group.state))[:3]
-    rest = runs.newest_first(group.state, (page[-1].started_at, page[-1].id))
+    page = list(listing.newest_first(group.state))[:3]
+    rest = listing.newest_first(group.state, before=(page[-1].started_at, page[-1].id))
     assert [(run.started_at, run.id) for run in rest] == listed[3:]

@@ -235,7 +235,9 @@ def deep(n: int) -> Flow[Any]:
     def level(depth: int) -> Flow[Any]:
         yield from Checkpoint("depth", depth)
         if depth == 0:
-            return (yield from ForEach("none", [], leg))
+            none = yield from ForEach("none", [], leg)
+            assert none == []
+            return none
         won = yield from Race("r", level(depth - 1), Sleep("1s"))
         both = yield from Parallel("p", leg("a"), leg("b"))
         return [won.index, both]
@@ -243,8 +245,16 @@ def deep(n: int) -> Flow[Any]:
     return (yield from level(2))
 
 
+@workflow("empty", version=1)
+def empty(n: int) -> Flow[list[Any]]:
+    """Fan out over nothing."""
+    none = yield from ForEach("none", [], leg)
+    one = yield from Compute("one", add, 0, 1)
+    return [none, one]
+
+
 FOREST: list[Workflow[Any, Any]] = [
-    both, fan, tolerant, broken, race, trip, undone, asked, once, again, deep,
+    both, fan, tolerant, broken, race, trip, undone, asked, once, again, deep, empty,
 ]  # fmt: skip
 
 

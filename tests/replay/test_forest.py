@@ -151,3 +151,9 @@ def test_the_winner_of_a_race_is_the_first_in_the_log() -> None:
             if isinstance(event, Closed):
                 winners[event.order[0]] += 1
     assert set(winners) == {0, 1, 2, 3}
+
+
+def test_a_group_without_branches_is_answered_at_once() -> None:
+    """An empty fan-out gives an empty list, once, and is opened and closed in the history."""
+    last = decode(grown(forest.empty, Random(1))[-1])
+    assert last == Ended("completed", [[], 1])

@@ -13,7 +13,13 @@ from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
 from raftoral.codec import pack
-from raftoral.errors import LimitExceeded, ProposalDropped, ProposalUnknown, UnknownDefinition
+from raftoral.errors import (
+    LimitExceeded,
+    ProposalDropped,
+    ProposalUnknown,
+    RaftoralError,
+    UnknownDefinition,
+)
 from raftoral.ids import SLOTS, Index, Millis, NodeId, RunId, Version
 from raftoral.kv import MemoryKeyValue, Overlay
 from raftoral.machines import runs
@@ -23,7 +29,7 @@ from raftoral.registry.app import Registry
 from raftoral.registry.definition import Definition
 from raftoral.registry.loader import Loader
 from raftoral.runtime.attempts import Attempts
-from raftoral.runtime.executor import Executor
+from raftoral.runtime.executor import GENERATORS_MAX, Executor
 from raftoral.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ class PlainLoader(Loader):
 
 
 class Port:
-    """What one node sees of the group: `raftoral.runtime.executor.Port`."""
+    """What one node sees of the group: `raftoral.runtime.port.Port`."""
 
     def __init__(self, cluster: Cluster, node: NodeId) -> None:
         self._cluster = cluster
@@ -73,9 +79,9 @@ class Port:
         """Return this node's applied state."""
         return self.state
 
-    async def propose(self, command: bytes) -> Result:
+    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
         """Put a command into the log, or lose it or its answer."""
-        return await self._cluster.propose(command)
+        self._cluster.submit(command, tell)
 
     def now(self) -> Millis:
         """Return the group's clock, as this node guesses it: it may be ahead of the log's."""
@@ -128,6 +134,7 @@ class Member:
             self.attempts,
             cluster.watchdog,
             Random(self.node).randrange,
+            generators_max=cluster.generators_max,
         )
 
     def apply(self, batch: list[tuple[Index, Millis, bytes]]) -> None:
@@ -157,11 +164,13 @@ class Cluster:
         loss: float = 0.0,
         limit_s: float = 0.5,
         clock_error: int = 0,
+        generators_max: int = GENERATORS_MAX,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.chance = Random(seed)
         self.loss = loss
         self.clock_error = clock_error
+        self.generators_max = generators_max
         self.watchdog = Watchdog(limit_s)
         self.watchdog.start()
         self.unknown_here: set[str] = set()
@@ -191,7 +200,21 @@ class Cluster:
             member.inbox.put_nowait(entry)
         return result
 
-    async def propose(self, command: bytes) -> Result:
+    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
+        """Commit a command in a task; tell its answer or the error."""
+
+        async def work() -> None:
+            try:
+                answer: Result | RaftoralError = await self._propose(command)
+            except RaftoralError as error:
+                answer = error
+            tell(answer)
+
+        task = self.loop.create_task(work())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    async def _propose(self, command: bytes) -> Result:
         """Commit a command after a while, unless chance loses it or it is too large."""
         if len(command) > COMMAND_BYTES_MAX:
             raise LimitExceeded(f"a command of {len(command)} bytes")
@@ -275,7 +298,7 @@ class Cluster:
 
         def all_ended() -> bool:
             return all(
-                not self.find(each).live and each not in member.executor.live
+                not self.find(each).live and not member.executor.is_live(each)
                 for each in ids
                 for member in self.members
                 if member.alive
@@ -285,9 +308,10 @@ class Cluster:
 
     async def close(self) -> None:
         """Stop everything."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for member in self.members:
             member.executor.close()
             member.attempts.close()
@@ -297,7 +321,7 @@ class Cluster:
     def check_same(self) -> None:
         """Check that every living member holds the state that the log gives."""
         for member in self.members:
-            if member.alive and member.inbox.empty():
+            if member.alive and member.applied == len(self.log):
                 assert member.port.state.items() == self.leader.items(), member.node
 
 

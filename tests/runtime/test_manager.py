@@ -125,10 +125,10 @@ def test_old_runs_are_forgotten_until_few_are_left() -> None:
             await host.propose(GROUP, end.encode(), 1)
         manager._ticks = 1
         await turn(manager)
-        assert len(list(runs.finished_ids(host.state))) == 2 * FORGET_LIMIT + 30, "not each tick"
+        assert len(list(runs.forgettable_ids(host.state))) == 2 * FORGET_LIMIT + 30, "not each tick"
         manager._ticks = FORGET_EVERY_TICKS
         await turn(manager)
-        assert len(list(runs.finished_ids(host.state))) == 10
+        assert len(list(runs.forgettable_ids(host.state))) == 10
         assert sum(isinstance(each, Forget) for each in host.proposed) == 3
 
     asyncio.run(story())

@@ -11,6 +11,7 @@ from raftoral import Compute, Flow, Money, Node, Receive, Registry, UsageError, 
 from raftoral.errors import RunConflict, Unavailable, UnknownRun, WorkflowFailed
 from raftoral.groups.clock import SystemClock
 from raftoral.ids import MANAGEMENT, NodeId
+from raftoral.replay.history import decode
 from raftoral.runtime import joining
 from raftoral.runtime.config import NodeConfig
 from raftoral.storage.base import Identity
@@ -217,6 +218,46 @@ def test_a_node_that_is_no_member_of_the_group_gives_the_same_answers(tmp_path: 
                 await fourth.history("p-3", local=True)
 
     asyncio.run(main())
+
+
+def test_a_node_that_is_no_member_hears_of_a_run_though_the_member_that_told_it_is_stopped(
+    tmp_path: Path,
+) -> None:
+    """Results and followed steps reach the fourth node, whichever member goes away meanwhile."""
+
+    async def main() -> None:
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(4)]
+        registry = Registry(workflows=[waiting])
+        async with AsyncExitStack() as stack:
+            nodes = [
+                await stack.enter_async_context(
+                    Node(registry, listen=each, join=[] if each is addresses[0] else addresses[:1])
+                )
+                for each in addresses
+            ]
+            fourth = nodes[3]
+            for number in range(4):
+                await fourth.start_run(waiting, id=f"w-{number}")
+            results = [asyncio.create_task(fourth.wait(f"w-{number}")) for number in range(4)]
+            followed = asyncio.create_task(_events(fourth, "w-0"))
+            await asyncio.sleep(0.3)
+            await nodes[0].stop()  # it told node 4, and it led
+            for number in range(4):
+                await fourth.signal(f"w-{number}", "go", number)
+            async with asyncio.timeout(20):
+                assert [view.result for view in await asyncio.gather(*results)] == [0, 1, 2, 3]
+                assert await followed == ["Started", "Taken", "Ended"]
+
+    asyncio.run(main())
+
+
+async def _events(node: Node, run_id: str) -> list[str]:
+    """Follow a run to its end."""
+    return [
+        type(decode(event)).__name__
+        async for steps in node.follow(run_id)
+        for event in steps.events
+    ]
 
 
 def test_nobody_answers_a_dead_seed(address: str, tmp_path: Path) -> None:

@@ -32,16 +32,16 @@ def spin(seconds: float) -> None:
 def test_a_short_step_is_left_alone(watchdog: Watchdog) -> None:
     """Steps within the limit are not touched, however many there are."""
     for _ in range(40):
-        with watchdog.step():
+        with watchdog:
             spin(0.005)
 
 
 def test_a_long_step_is_left(watchdog: Watchdog) -> None:
     """A step beyond the limit is left by `StepTooLong`, and the next one runs as ever."""
     for _ in range(5):
-        with pytest.raises(StepTooLong), watchdog.step():
+        with pytest.raises(StepTooLong), watchdog:
             spin(10)
-        with watchdog.step():
+        with watchdog:
             spin(0.005)
 
 
@@ -50,7 +50,7 @@ def test_a_step_is_left_soon_after_its_limit() -> None:
     made = Watchdog(0.4)
     made.start()
     began = time.monotonic()
-    with pytest.raises(StepTooLong), made.step():
+    with pytest.raises(StepTooLong), made:
         spin(10)
     took = time.monotonic() - began
     made.stop()
@@ -70,17 +70,17 @@ def test_no_handler_of_a_workflow_swallows_it(watchdog: Watchdog) -> None:
             spin(10)
 
     began = time.monotonic()
-    with pytest.raises(StepTooLong), watchdog.step():
+    with pytest.raises(StepTooLong), watchdog:
         step()
     assert time.monotonic() - began < 5
 
 
 def test_each_item_has_the_limit_for_itself(watchdog: Watchdog) -> None:
     """Within one step, many items may take longer together, and none alone."""
-    with watchdog.step():
+    with watchdog:
         for _ in watchdog.each(range(12)):
             spin(0.015)
-    with pytest.raises(StepTooLong), watchdog.step():
+    with pytest.raises(StepTooLong), watchdog:
         list(map(spin, watchdog.each([0, 10, 0])))
 
 
@@ -88,7 +88,7 @@ def test_a_step_that_ends_as_it_is_stopped_leaves_nothing_behind(watchdog: Watch
     """Steps about as long as the limit either end or are left; nothing is raised afterwards."""
     for _ in range(40):
         try:
-            with watchdog.step():
+            with watchdog:
                 spin(0.05)
         except StepTooLong:
             pass
