@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from raftoral.cli import certs, cluster, debugging, definitions, linting, runs, serving
+from raftoral.cli import (
+    certs,
+    cluster,
+    debugging,
+    definitions,
+    formatting,
+    linting,
+    runs,
+    serving,
+)
 
 app = typer.Typer(
     name="raftoral",
@@ -21,6 +30,7 @@ app = typer.Typer(
 _COMMANDS = (
     ("start", serving.start),
     ("dev", serving.dev),
+    ("fmt", formatting.fmt),
     ("lint", linting.lint),
     ("deploy", definitions.deploy),
     ("run", runs.run),

@@ -15,6 +15,7 @@ from raftoral.lang.check.file import check
 from raftoral.lang.diagnostics import Diagnostic, Diagnostics
 from raftoral.lang.evaluate.program import load
 from raftoral.lang.evaluate.run import Evaluation, start
+from raftoral.lang.format import format_source
 from raftoral.lang.parse import parse
 from raftoral.lang.source import Source
 
@@ -42,7 +43,7 @@ __all__ = [
 class WorkflowUnit:
     """One compiled workflow: what the registry stores, and what a node must know to run it.
 
-    ``source`` is the canonical text of the whole file. ``text_hash`` is the sha256 of it,
+    ``source`` is the canonical text of the whole file (`format`), ``text_hash`` its sha256,
     ``meaning_hash`` that of the IR without lines, docs and the names of local variables.
     """
 
@@ -62,8 +63,8 @@ class WorkflowUnit:
 class Compiled:
     """What a source became: its units, and everything there is to say about it.
 
-    ``source`` is the canonical form that the spans of the diagnostics count in. No unit is there
-    while any diagnostic is an error.
+    ``source`` is the text that the spans of the diagnostics count in. No unit is there while any
+    diagnostic is an error.
     """
 
     source: Source
@@ -77,16 +78,34 @@ class Compiled:
 
 
 def compile_source(source: Source) -> Compiled:
-    """Return the units and diagnostics of a source; equal texts give equal bytes everywhere."""
-    canonical = source.canonical()
+    """Return the units and diagnostics of a source; equal texts give equal bytes everywhere.
+
+    What is stored is compiled from the canonical text, so that lines mean the lines of that; what
+    there is to say speaks of the text that was given.
+    """
+    given = source.clean()
+    units, diagnostics = _checked(given)
+    if not units:
+        return Compiled(given, (), diagnostics.all())
+    text = format_source(given, Diagnostics())
+    assert text is not None, "what parses has a layout"
+    stored = units
+    if text != given.text:
+        stored, again = _checked(Source(given.path, text))
+        if not stored:  # the layout made it larger than a source may be
+            return Compiled(given, (), again.all())
+        hashes = [[one.meaning_hash() for one in all_] for all_ in (units, stored)]
+        assert hashes[0] == hashes[1], "the layout changed the meaning"
+    text_hash = sha256(text.encode("utf-8", "replace")).hexdigest()
+    made = tuple(_stored(unit, text, text_hash) for unit in stored)
+    return Compiled(given, made, diagnostics.all())
+
+
+def _checked(source: Source) -> tuple[tuple[Unit, ...], Diagnostics]:
     diagnostics = Diagnostics()
-    file = parse(canonical, diagnostics)
-    units: tuple[Unit, ...] = ()
-    if file is not None:
-        units = check(file, canonical, diagnostics)
-    text_hash = sha256(canonical.text.encode("utf-8", "replace")).hexdigest()
-    made = tuple(_stored(unit, canonical.text, text_hash) for unit in units)
-    return Compiled(canonical, made, diagnostics.all())
+    file = parse(source, diagnostics)
+    units = check(file, source, diagnostics) if file is not None else ()
+    return units, diagnostics
 
 
 def _stored(unit: Unit, text: str, text_hash: str) -> WorkflowUnit:

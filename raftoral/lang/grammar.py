@@ -1,7 +1,7 @@
-"""Builds the LALR parser from ``grammar/rwf.lark``, once per process; the words of the language.
+"""The LALR parser of ``grammar/rwf.lark``, made when the first source is parsed; its words.
 
-The parser is built from the grammar text in about a fifth of a second, when the first source is
-parsed. Stored definitions run from their IR and never need it.
+The tables are built from the grammar's text in about a fifth of a second, once per process, or
+read from where `keep_tables` says. Stored definitions run from their IR and need neither.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from lark import Lark
-
 from raftoral._assets import asset
+from raftoral.lang import tables
 
 if TYPE_CHECKING:
-    from lark import Transformer
+    from lark import Lark, Transformer
+
+STARTS: Final = ["start", "single_expr"]
 
 HARD: Final = frozenset(
     {
@@ -49,16 +50,22 @@ def grammar_text() -> str:
     return (asset("grammar") / "rwf.lark").read_text(encoding="utf-8")
 
 
-def build(transformer: Transformer[Any, Any] | None) -> Lark:
+def keep_tables(store: tables.Store) -> None:
+    """Have this process look for the tables in ``store`` before it builds them."""
+    _stores.append(store)
+
+
+_stores: Final[list[tables.Store]] = []
+
+
+@functools.cache
+def _tables() -> tables.Tables:
+    return tables.tables(grammar_text(), STARTS, _stores[-1] if _stores else None)
+
+
+def build(transformer: Transformer[Any, Any] | None, *, keep_all_tokens: bool = False) -> Lark:
     """Return a parser whose reductions call ``transformer``; positions come from kept tokens."""
-    return Lark(
-        grammar_text(),
-        parser="lalr",
-        lexer="contextual",
-        start=["start", "single_expr"],
-        maybe_placeholders=True,
-        transformer=transformer,
-    )
+    return tables.restore(_tables(), transformer, keep_all_tokens=keep_all_tokens)
 
 
 @functools.cache

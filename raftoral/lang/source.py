@@ -60,8 +60,8 @@ class Source:
         end = self.text.find("\n", start)
         return self.text[start:] if end < 0 else self.text[start:end]
 
-    def canonical(self) -> Source:
-        """Return the canonical form: LF ends, no trailing blanks, one final newline.
+    def clean(self) -> Source:
+        """Return the form that is read: LF ends, no trailing blanks, one final newline.
 
         Lines and columns of what remains do not move.
         """

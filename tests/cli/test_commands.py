@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 COMMANDS = [
     "start",
     "dev",
+    "fmt",
     "deploy",
     "run",
     "signal",

@@ -102,7 +102,7 @@ def test_a_run_of_a_node(
         assert main(["o-7719", "--node", url, *steps]) == 0
         monkeypatch.setenv("RAFTORAL_NODE", url)
         assert main(["o-7719", *steps]) == 0
-        assert "shop.rwf:15" in capsys.readouterr().out
+        assert "shop.rwf:16" in capsys.readouterr().out
         assert failing(capsys, "o-1") == (1, "raftoral: no run o-1\n")
 
 

@@ -1,0 +1,66 @@
+"""The `.rwf` files that a command is about: named ones, those of folders, and standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from raftoral.cli import cache
+from raftoral.cli.options import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raftoral.lang.source import Source
+
+STDIN: Final = "-"
+
+
+def sources(paths: Sequence[str]) -> list[Source]:
+    """Return the sources behind ``paths``: files, folders (searched for `.rwf`), ``-`` for stdin.
+
+    Each file once, in the order of the paths, those of a folder by name. What cannot be read is a
+    wrong call. The parser's tables are looked for in the user's cache from here on.
+    """
+    found: dict[str, Source] = {}
+    for path in paths:
+        for name, data in _files(path):
+            if name not in found:
+                found[name] = _source(name, data)
+    cache.keep_tables()
+    return list(found.values())
+
+
+def _files(path: str) -> Iterator[tuple[str, bytes]]:
+    if path == STDIN:
+        yield "<stdin>", sys.stdin.buffer.read()
+        return
+    place = Path(path)
+    try:
+        if not place.is_dir():
+            yield path, place.read_bytes()
+            return
+        inside = [one for one in sorted(place.rglob("*.rwf")) if not _hidden(one, place)]
+        if not inside:
+            refuse(f"there is no .rwf file in {path}")
+        for one in inside:
+            yield str(one), one.read_bytes()
+    except OSError as error:
+        refuse(f"cannot read {error.filename or path}: {error.strerror}")
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _source(name: str, data: bytes) -> Source:
+    from raftoral.lang.source import Source
+
+    if name.endswith(".py"):
+        refuse(f"{name} is Python; this command reads .rwf files")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        refuse(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}")
+    return Source.from_bytes(name, data)

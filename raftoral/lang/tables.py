@@ -1,0 +1,103 @@
+"""The parser's tables as JSON, so that a command need not build them from the grammar's text.
+
+Building takes a fifth of a second, reading some 20 ms. Where the bytes are kept is the caller's
+business (`Store`): this module opens no file. Bytes that are damaged, or that another grammar or
+another lark made, are worth nothing and said to be so; they are data and never code.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import lark
+from lark import Lark
+from lark.grammar import Rule
+from lark.lexer import TerminalDef
+
+if TYPE_CHECKING:
+    from lark import Transformer
+
+Tables: TypeAlias = "dict[str, Any]"
+
+_FORM: Final = "raftoral parser tables 1"
+
+
+class Store(Protocol):
+    """Where bytes are kept between processes. Both methods do their best and never raise."""
+
+    def read(self, name: str) -> bytes | None:
+        """Return what was kept under ``name``, or None."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keep ``data`` under ``name``; all of it or nothing."""
+
+
+def tables(grammar: str, starts: list[str], store: Store | None) -> Tables:
+    """Return the tables of a grammar, from ``store`` if it has them; kept there otherwise."""
+    key = sha256(f"{_FORM}\0{lark.__version__}\0{starts}\0{grammar}".encode()).hexdigest()
+    name = f"rwf-{key[:16]}.json"
+    kept = None if store is None else store.read(name)
+    found = None if kept is None else decode(kept, key)
+    if found is not None:
+        return found
+    built = _built(grammar, starts)
+    if store is not None:
+        store.write(name, encode(built, key))
+    return built
+
+
+def _built(grammar: str, starts: list[str]) -> Tables:
+    parser = Lark(grammar, parser="lalr", lexer="contextual", start=starts, maybe_placeholders=True)
+    data, memo = parser.memo_serialize([TerminalDef, Rule])
+    return {"data": data, "memo": memo}
+
+
+def encode(built: Tables, key: str) -> bytes:
+    """Return two lines of JSON: what the tables belong to and their digest, and the tables."""
+    body = json.dumps(built, separators=(",", ":"))
+    head = {"key": key, "sha256": sha256(body.encode()).hexdigest()}
+    return f"{json.dumps(head)}\n{body}\n".encode()
+
+
+def decode(data: bytes, key: str) -> Tables | None:
+    """Return the tables, or None for bytes that are not what `encode` made for this ``key``."""
+    head, _, rest = data.partition(b"\n")
+    body = rest.removesuffix(b"\n")
+    try:
+        if json.loads(head) != {"key": key, "sha256": sha256(body).hexdigest()}:
+            return None
+    except ValueError:
+        return None
+    found: Tables = json.loads(body)
+    # JSON has no numbers as keys.
+    found["memo"] = {int(k): v for k, v in found["memo"].items()}
+    table = found["data"]["parser"]["parser"]
+    table["tokens"] = {int(k): v for k, v in table["tokens"].items()}
+    table["states"] = {
+        int(state): {int(k): v for k, v in actions.items()}
+        for state, actions in table["states"].items()
+    }
+    return found
+
+
+def restore(
+    found: Tables, transformer: Transformer[Any, Any] | None, *, keep_all_tokens: bool
+) -> Lark:
+    """Return a parser with these tables, whose reductions call ``transformer``.
+
+    With ``keep_all_tokens`` every rule keeps its words and signs, as ``!`` in the grammar does.
+    """
+    memo = found["memo"]
+    if keep_all_tokens:
+        memo = {k: _keeping(v) if v["__type__"] == "Rule" else v for k, v in memo.items()}
+    blank: Lark = Lark.__new__(Lark)
+    made: Lark = blank._load(  # noqa: SLF001 - `Lark.load` itself takes nothing but a pickle
+        {"data": found["data"], "memo": memo}, transformer=transformer
+    )
+    return made
+
+
+def _keeping(rule: dict[str, Any]) -> dict[str, Any]:
+    return {**rule, "options": {**rule["options"], "keep_all_tokens": True}}
