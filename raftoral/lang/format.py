@@ -45,21 +45,32 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 100
 
-LISTS: Final = frozenset({"args", "params", "list_of", "map_of", "update"})
+LISTS: Final = frozenset(
+    {"args", "params", "list_of", "map_of", "update", "decode", "shape_pattern"}
+)
 """Rules whose items are separated by commas, and whose last one may be followed by a comma."""
 
-FIELDS: Final = frozenset({"record_def", "error_def"})
-"""Rules whose braces hold fields: one line if they fit."""
+FIELDS: Final = {"record_def": "  ", "error_def": "  ", "enum_def": " "}
+"""Rules whose braces hold fields or variants: one line, with this between them, if they fit."""
 
-_OPTIONS: Final = frozenset({"activity_option", "raises"})
+MEMBERS: Final = frozenset({"field", "variant"})
+"""What stands in such braces; the comma behind it is left out."""
+
+_OPTIONS: Final = frozenset({"activity_option", "raises", "search", "compensate"})
+# Words and rules before which a line may end.
 _SOFT: Final[dict[str, set[str]]] = {
     "require_stmt": {"else"},
     "if_expr": {"then", "else"},
-    "comprehension": {"for", "if"},
-    "comp_arg": {"for", "if"},
+    "comp_arg": {"each"},
+    "comprehension item": {"each"},
+    "each": {"if"},
+    "for_stmt": {"fan"},
+    "retry_body": {"backoff", "jitter", "retry_on"},
+    "alternatives": {"|"},
 }
+_FLAT_SOFT: Final = frozenset({"comp_arg", "comprehension item", "each"})
 _LEAVES: Final = frozenset(
-    {"return", "fail", "give", "break", "continue", "log", "undo", "assign_stmt"}
+    {"return", "fail", "give", "break", "continue", "log", "sleep", "undo", "assign_stmt"}
 )
 _STRENGTH: Final = {"+": "sum", "-": "sum", "*": "product", "/": "product", "//": "product",
                     "%": "product", "or": "or", "and": "and", "??": "coalesce"}  # fmt: skip
@@ -193,7 +204,7 @@ class _Layout:
         if rule in ("args", "params"):
             items = self._items(rule, children)
             return _Piece(rule, _first(children[0]), _last(children[-1]), "", items)
-        if rule == "field" and _text(children[-1]) == ",":
+        if rule in MEMBERS and _text(children[-1]) == ",":
             _drop(children.pop(), children[-1])
         return self._plain(rule, children)
 
@@ -219,65 +230,38 @@ class _Layout:
         tail: list[Doc] = []
         blocks: list[_Block] = []
         before: Tok | None = None
-        soft = _SOFT.get(rule, set())
-        clauses = 0
-        here = parts
-        number = 0
+        clauses = number = 0
         while number < len(children):
             child = children[number]
             end = number + 1
-            if number and isinstance(child, _Piece) and child.rule in _clauses() | _OPTIONS:
-                clauses += 1
-                here = tail
-                here.append(Line())
-            elif isinstance(child, Tok) and child.text in soft and number:
-                here = tail
-                here.append(Line())
-            elif here is tail and clauses and isinstance(child, _Piece) and child.rule == "block":
-                # The brace of a definition whose header is broken stands alone.
-                break
+            if tail and isinstance(child, _Piece) and child.rule == "block":
+                break  # the brace behind a header that is broken stands alone
+            is_clause = number > 0 and _rule(child) in _clauses() | _OPTIONS
+            clauses += is_clause
+            if is_clause or (number and _is_soft(rule, child, children[number - 1])):
+                tail.append(Line())
             else:
-                here.append(_space(rule, before, _first(child)))
-            if isinstance(child, Tok) and child.text in _CLOSING:
+                (tail or parts).append(_space(rule, before, _first(child)))
+            if _text(child) in _CLOSING:
                 end = _closing(children, number)
-                inner, close = children[number + 1 : end - 1], children[end - 1]
-                assert isinstance(close, Tok)
-                here.append(self._bracket(rule, child, inner, close, blocks))
+                inner = children[number + 1 : end - 1]
+                doc = self._bracket(rule, _first(child), inner, _last(children[end - 1]), blocks)
             else:
-                here.append(_doc(child))
+                doc = _doc(child)
                 blocks += child.blocks if isinstance(child, _Piece) else []
+            (tail or parts).append(doc)
             before = _last(children[end - 1])
             number = end
-        doc: Doc = Cat(parts)
+        whole: Doc = Cat(parts)
         if tail:
-            doc = self._tailed(rule, parts, tail, clauses, children[number:], blocks)
-        return _Piece(rule, _first(children[0]), _last(children[-1]), doc, blocks=blocks)
-
-    def _tailed(
-        self,
-        rule: str,
-        parts: list[Doc],
-        tail: list[Doc],
-        clauses: int,
-        rest: list[_Child],
-        blocks: list[_Block],
-    ) -> Doc:
-        """Return a head and its clauses; ``rest`` is the block of a definition, if any."""
-        if rule.endswith("_def"):
-            tail = [tail[0], Group(Cat(tail[1:]))]
-            clauses = 0
-        if rule in ("comp_arg", "comprehension"):
-            return Cat([*parts, *tail])
-        group = Group(Cat([*parts, Indent(Cat(tail))]), broken=clauses > 1)
-        if not rest:
-            return group
-        body: list[Doc] = []
-        for one in rest:
-            assert isinstance(one, _Piece)
-            body.append(_doc(one))
-            blocks += one.blocks
-        group.part = Cat([group.part, Line()])
-        return Cat([group, *body])
+            whole = _tailed(rule, parts, tail, clauses)
+        for child in children[number:]:
+            assert isinstance(child, _Piece)
+            assert isinstance(whole, Group)
+            whole.part = Cat([whole.part, Line()])
+            whole = Cat([whole, child.doc])
+            blocks += child.blocks
+        return _Piece(rule, _first(children[0]), _last(children[-1]), whole, blocks=blocks)
 
     # -------------------------------------------------------------- brackets
     def _bracket(
@@ -332,7 +316,7 @@ class _Layout:
         if not inner and not close.lead:
             return Cat([opening, close])
         fields = rule in FIELDS
-        space: Callable[[bool], Doc] = (lambda blank: Line("  ", blank)) if fields else Hard
+        space: Callable[[bool], Doc] = functools.partial(Line, FIELDS[rule]) if fields else Hard
         content = self._members(inner, space, close, fold=not fields)
         group = Group(Cat([opening, Indent(Cat([Line(), content])), Line()]), broken=not fields)
         if not fields:
@@ -363,6 +347,23 @@ class _Layout:
             parts.append(comment)
         close.lead = []
         return Cat([*parts, close]) if close is self._end else Cat(parts)
+
+
+def _is_soft(rule: str, child: _Child, before: _Child) -> bool:
+    """Tell whether a line may end before ``child``."""
+    if (_rule(child) or _text(child)) in _SOFT.get(rule, ()):
+        return True
+    return rule == "names" and _text(before) == ","
+
+
+def _tailed(rule: str, parts: list[Doc], tail: list[Doc], clauses: int) -> Doc:
+    """Return a head and its clauses; several of them stand below it, those of a header together."""
+    if rule in _FLAT_SOFT:
+        return Cat([*parts, *tail])
+    if rule.endswith("_def"):
+        tail = [tail[0], Group(Cat(tail[1:]))]
+        clauses = 0
+    return Group(Cat([*parts, Indent(Cat(tail))]), broken=clauses > 1)
 
 
 def _is_leaf(member: _Piece) -> bool:
@@ -401,7 +402,9 @@ def _space(rule: str, before: Tok | None, after: Tok) -> str:
         return ""
     if rule in _TIGHT and before.text != ",":
         return ""
-    if after.text == "(" and (before.kind in ("NAME", "UNAME") or before.text in (")", "]")):
+    if after.text == "(" and (
+        rule == "decode" or before.kind in ("NAME", "UNAME") or before.text in (")", "]")
+    ):
         return ""
     return " "
 
@@ -416,6 +419,10 @@ def _last(child: _Child) -> Tok:
 
 def _doc(child: _Child) -> Doc:
     return child if isinstance(child, Tok) else child.doc
+
+
+def _rule(child: _Child) -> str:
+    return "" if isinstance(child, Tok) else child.rule
 
 
 def _text(child: _Child) -> str:

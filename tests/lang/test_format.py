@@ -13,7 +13,7 @@ from raftoral._assets import asset
 from raftoral.lang import grammar
 from raftoral.lang.compile import compile_source
 from raftoral.lang.diagnostics import Diagnostics
-from raftoral.lang.format import FIELDS, LISTS, WIDTH, format_source
+from raftoral.lang.format import FIELDS, LISTS, MEMBERS, WIDTH, format_source
 from raftoral.lang.source import Source
 from tests.lang.test_evaluate import EFFECTS, FAILING
 
@@ -160,13 +160,14 @@ def test_the_formatter_knows_each_rule_with_an_optional_comma() -> None:
             if '","?' in line:
                 alias = re.search(r"-> (\w+)", line)
                 optional.add(alias[1] if alias else name[1])  # type: ignore[index]
-    assert optional == LISTS | {"field"}
+    assert optional == LISTS | MEMBERS
 
 
 def test_braces_of_fields_are_those_of_the_grammar() -> None:
     """Every rule whose braces hold fields is laid out as fields."""
-    found = re.findall(r"^[?!]*(\w+):.*\bfield\*", grammar.grammar_text(), re.MULTILINE)
-    assert set(found) == FIELDS
+    members = "|".join(MEMBERS)
+    found = re.findall(rf"^[?!]*(\w+):.*\b(?:{members})\*", grammar.grammar_text(), re.MULTILINE)
+    assert set(found) == set(FIELDS)
 
 
 def test_a_broken_text_is_reported() -> None:
