@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
-from uuid import uuid4
 
 from raftoral.errors import Unavailable, UnknownDefinition, UsageError
-from raftoral.groups.clock import SystemClock
 from raftoral.groups.config import HostConfig
 from raftoral.groups.host import Host
 from raftoral.ids import MANAGEMENT, GroupId, Index, Millis, NodeId
@@ -30,13 +27,10 @@ from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
 from raftoral.runtime.names import Names
+from raftoral.runtime.parts import Parts, real_parts
 from raftoral.runtime.services import Services
-from raftoral.runtime.watchdog import Watchdog
 from raftoral.security.tls import Tls
-from raftoral.storage.memory import MemoryNodeStore
-from raftoral.storage.rocks import RocksNodeStore
 from raftoral.transport.base import CERTIFIED, Local
-from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,9 +51,6 @@ log = logging.getLogger("raftoral.node")
 
 MANAGE_EVERY_S: Final = 0.1
 EXECUTORS_EVERY_S: Final = 0.25
-
-STEP_SHARE: Final = 0.8
-"""How much of the shortest election timeout one step of a workflow may take."""
 
 
 class GroupPort:
@@ -116,29 +107,27 @@ class Engine:
     services: Services
 
     def __init__(
-        self, config: NodeConfig, registry: Registry, application: asyncio.AbstractEventLoop
+        self,
+        config: NodeConfig,
+        registry: Registry,
+        application: asyncio.AbstractEventLoop,
+        parts: Parts | None = None,
     ) -> None:
+        """``parts`` is what the node takes from the machine; the real ones, if it is None."""
         self.warnings: list[str] = []
         self.config, tls = self._certified(config.checked())
         self.loader = Loader(registry)
         self.executors: dict[GroupId, Executor] = {}
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        self._chance = random.SystemRandom().randrange
-        self._clock = SystemClock()
-        self._watchdog = Watchdog(STEP_SHARE * config.election_timeout_s)
+        self._parts = parts or real_parts(self.config, tls)
+        self._watchdog = self._parts.watchdog
         self._attempts = Attempts(registry, application, config.activity_threads)
-        self.incarnation = uuid4().hex[:12]
+        self.incarnation = self._parts.unique()
         self._store: NodeStore | None = None
         self._manager: Manager | None = None
         self._names: Names | None = None
         self._background: list[asyncio.Task[None]] = []
-        self.transport = TcpTransport(
-            Local("", NodeId(0), self.config.name),
-            config.listen,
-            wall=self._clock.wall,
-            chance=self._chance,
-            tls=tls,
-        )
+        self.transport = self._parts.transport
         self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
         self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
 
@@ -176,7 +165,7 @@ class Engine:
         try:
             # The port first: if it is taken, nothing is written.
             await self.transport.start()
-            self._store = store = self._open_store()
+            self._store = store = self._parts.open_store()
             self._watchdog.start()
             membership = await self._membership(store)
             self._wire(store, membership)
@@ -190,12 +179,6 @@ class Engine:
         except BaseException:
             await self.stop()
             raise
-
-    def _open_store(self) -> NodeStore:
-        if self.config.data is None:
-            log.warning("no data folder is given: this node keeps everything in memory only")
-            return MemoryNodeStore()
-        return RocksNodeStore(self.config.data)
 
     async def _membership(self, store: NodeStore) -> Membership:
         identity = store.identity()
@@ -227,8 +210,8 @@ class Engine:
             identity.node,
             store,
             self.transport,
-            self._clock,
-            self._chance,
+            self._parts.clock,
+            self._parts.chance,
             HostConfig(
                 tick_ms=config.tick_ms,
                 heartbeat_ticks=config.heartbeat_ticks,
@@ -327,7 +310,7 @@ class Engine:
         self.host.add_group(group, Execution())
         port = GroupPort(self, group)
         executor = Executor(
-            self.node, port, self.loader, self._attempts, self._watchdog, self._chance
+            self.node, port, self.loader, self._attempts, self._watchdog, self._parts.chance
         )
         self.executors[group] = executor
         executor.load()
@@ -339,7 +322,7 @@ class Engine:
         incarnation's `Publish`.
         """
         assert self._manager is not None, "the application changes after the start"
-        self.incarnation = self._manager.incarnation = uuid4().hex[:12]
+        self.incarnation = self._manager.incarnation = self._parts.unique()
         for executor in self.executors.values():
             executor.load()
 

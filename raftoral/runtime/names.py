@@ -18,7 +18,7 @@ from raftoral.machines import management
 
 if TYPE_CHECKING:
     from raftoral.groups.host import Host
-    from raftoral.transport.tcp import TcpTransport
+    from raftoral.runtime.parts import Network
     from raftoral.values import Value
 
 log = logging.getLogger("raftoral.names")
@@ -30,7 +30,7 @@ ASK_SECONDS: Final = 1.0
 class Names:
     """Answers the transport's `name_of`, and asks peers when it cannot."""
 
-    def __init__(self, host: Host, transport: TcpTransport, learned: dict[NodeId, str]) -> None:
+    def __init__(self, host: Host, transport: Network, learned: dict[NodeId, str]) -> None:
         self._host = host
         self._transport = transport
         self._learned = dict(learned)

@@ -12,15 +12,17 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import PeerError, Unavailable
+from raftoral.ids import NodeId
 from raftoral.sim.faults import CALM
 from raftoral.transport.frame import Decoder, Frame, Kind, encode
+from raftoral.transport.rpc import Rpc
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Collection, Mapping
     from random import Random
 
-    from raftoral.ids import Millis, NodeId
+    from raftoral.ids import Millis
     from raftoral.sim.clock import Events, ProcessClock, ProcessLoop
     from raftoral.sim.faults import Faults
     from raftoral.transport.base import Handler, Local
@@ -48,6 +50,19 @@ class Link:
     def is_open(self) -> bool:
         """Whether this end knows of no loss."""
         return self.near.links.get(self.peer) is self
+
+    @property
+    def certified(self) -> str:
+        """Nobody shows a certificate here."""
+        return ""
+
+    def send(self, frame: Frame) -> bool:
+        """Queue a frame; False if the connection is lost."""
+        return self.is_open and self.near.send(self.peer, frame)
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        self.near.flush()
 
 
 class Network:
@@ -115,6 +130,7 @@ class Network:
     def hang_up(self, link: Link) -> None:
         """Close this end; the other one learns of it, if anything gets there."""
         del link.near.links[link.peer]
+        link.near.rpc.link_lost(link)
         here = link.near.local.node
         if self.passes(here, link.peer):
             self.events.after(self._delay(), self._lost, link.back)
@@ -122,6 +138,7 @@ class Network:
     def _lost(self, link: Link) -> None:
         if link.is_open:
             del link.near.links[link.peer]
+            link.near.rpc.link_lost(link)
             link.near.tell_down(link.peer)
 
     def _dial(self, dialler: SimTransport) -> None:
@@ -153,6 +170,7 @@ class Network:
         if (stale := far.links.get(node)) is not None:
             del far.links[node]
             far.tell_down(node)
+            far.rpc.link_lost(stale)
             stale.out.clear()
         there, back = Link(dialler, peer), Link(far, node)
         there.back, back.back = back, there
@@ -214,7 +232,7 @@ class Network:
                 return
             self.on_arrival(peer, near.local.node, frame)
             try:
-                near.on_frame(peer, frame)
+                near.take(link, frame)
             except PeerError as error:
                 self.on_peer_error(near.local.node, error)
                 near.hang_up(peer)
@@ -229,6 +247,10 @@ class SimTransport:
         self.on_frame: Callable[[NodeId, Frame], None] = lambda _sender, _frame: None
         self.on_peer_up: Callable[[NodeId, Millis], None] = lambda _node, _wall: None
         self.on_peer_down: Callable[[NodeId], None] = lambda _node: None
+        self.name_of: Callable[[NodeId], str | None] = lambda _node: None
+        self.on_unknown: Callable[[NodeId], None] = lambda _node: None
+        self.is_removed: Callable[[NodeId], object] = lambda _node: None
+        self.on_expelled: Callable[[], None] = lambda: None
         self.on_step: Callable[[str], None] = lambda _what: None
         """Called before frames leave; it may raise to kill the process."""
         self.local = local
@@ -237,6 +259,7 @@ class SimTransport:
         self.loop = loop
         self.clock = clock
         self.links: dict[NodeId, Link] = {}
+        self.rpc = Rpc()
         self._written: dict[NodeId, Link] = {}
 
     async def start(self) -> None:
@@ -300,8 +323,27 @@ class SimTransport:
         self.loop.call_soon(self.on_peer_down, node)
 
     async def call(self, target: NodeId | str, method: str, body: Value, timeout: float) -> Value:
-        """Refuse: the groups make no calls."""
-        raise Unavailable(f"{method} of {target} is not simulated ({body!r:.20}, {timeout})")
+        """Ask a node by its id; see `base.Transport`."""
+        if target == self.local.node:
+            return await self.rpc.call_here(self.local.node, method, body, timeout)
+        link = self.links.get(NodeId(int(target)))
+        if link is None:
+            raise Unavailable(f"node {target} is not connected; try again")
+        return await self.rpc.call(link, method, body, timeout)
 
     def serve(self, method: str, handler: Handler, *, open_to_strangers: bool = False) -> None:
-        """Take no handlers: the groups serve no calls."""
+        """Answer calls of ``method``."""
+        self.rpc.serve(method, handler, open_to_strangers=open_to_strangers)
+
+    def names_changed(self) -> None:
+        """Nobody shows a certificate here."""
+
+    def take(self, link: Link, frame: Frame) -> None:
+        """Take what came over a connection."""
+        match frame.kind:
+            case Kind.REQUEST:
+                self.rpc.on_request(link, frame)
+            case Kind.REPLY:
+                self.rpc.on_reply(frame)
+            case _:
+                self.on_frame(link.peer, frame)
