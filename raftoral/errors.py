@@ -120,6 +120,12 @@ class NodeStopped(Unavailable):
     code = "node_stopped"
 
 
+class NodeRemoved(NodeStopped):
+    """The node left its cluster, or was removed from it, and stopped; it cannot come back."""
+
+    code = "node_removed"
+
+
 # ------------------------------------------------------------------ the peer's or the disk's fault
 class PeerError(RaftoralError):
     """A peer sent what no peer may send; its connection is closed."""

@@ -149,6 +149,12 @@ async def _nodes(node: Backend, _request: Request) -> object:
     return bodies.Nodes(list(await node.nodes()))
 
 
+async def _remove_node(node: Backend, request: Request) -> object:
+    await bodies.read_body(request, bodies.Nothing)
+    await node.remove_node(request.path_params["node"])
+    return bodies.Accepted()
+
+
 async def _health(node: Backend, _request: Request) -> object:
     view = await node.status()
     headless = [group.id for group in view.groups if group.member and not group.leader]
@@ -210,6 +216,14 @@ ENDPOINTS: Final = (
     ),
     Endpoint("GET", "/v1/status", "Show the cluster as this node sees it.", _status, ClusterView),
     Endpoint("GET", "/v1/nodes", "List the nodes of the cluster.", _nodes, bodies.Nodes),
+    Endpoint(
+        "POST",
+        "/v1/nodes/{node}/remove",
+        "Have a node, by id or name, leave the cluster for good; the list of nodes shows how far it is.",
+        _remove_node,
+        bodies.Accepted,
+        bodies.Nothing,
+    ),
     Endpoint("GET", "/healthz", "Tell whether this node can serve.", _health, bodies.Health),
 )
 

@@ -75,6 +75,10 @@ class Backend(Protocol):
         """Return the nodes of the cluster."""
         ...
 
+    def remove_node(self, node: int | str) -> Awaitable[None]:
+        """Have a node leave the cluster for good; asking again changes nothing."""
+        ...
+
     def status(self) -> Awaitable[ClusterView]:
         """Return the cluster as this node sees it."""
         ...

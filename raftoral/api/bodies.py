@@ -50,6 +50,11 @@ class SignalRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Nothing:
+    """An empty object, where the path says it all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Definitions:
     """Deployed versions."""
 

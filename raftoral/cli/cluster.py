@@ -1,4 +1,4 @@
-"""`status`, `nodes`, `version`: what a cluster looks like."""
+"""`status`, `version`: what a cluster looks like."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import platform
 import sys
 from typing import TYPE_CHECKING
 
+from raftoral.cli import nodes
 from raftoral.cli.options import DEFAULT_URL, AsJson, Url, client
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from raftoral.runtime.views import GroupView, NodeView
+    from raftoral.runtime.views import GroupView
 
 
 def status(node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
@@ -32,7 +33,7 @@ def status(node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
         ]
     )
     _groups(view.groups)
-    _nodes(view.nodes)
+    nodes.table(view.nodes)
     for warning in view.warnings:
         print(f"warning: {warning}", file=sys.stderr)
 
@@ -53,40 +54,6 @@ def _groups(views: Iterable[GroupView]) -> None:
                 str(g.live_runs),
             )
             for g in views
-        ],
-    )
-
-
-def nodes(node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """List the nodes of the cluster."""
-    with client(node) as http:
-        views = http.nodes()
-    if as_json:
-        from raftoral.cli import render
-
-        render.json(views)
-        return
-    _nodes(views)
-
-
-def _nodes(views: Iterable[NodeView]) -> None:
-    from raftoral.cli import render
-
-    render.table(
-        ("node", "name", "peers", "http", "state", "role", "groups", "owned runs", "clock off"),
-        [
-            (
-                f"{v.id}{' (this)' if v.this else ''}",
-                v.name,
-                v.address,
-                v.http,
-                "up" if v.alive else "not heard",
-                v.role,
-                _numbers(v.groups),
-                str(v.owned_runs),
-                f"{v.clock_offset_ms} ms",
-            )
-            for v in views
         ],
     )
 

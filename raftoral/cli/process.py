@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from raftoral.api.server import listener, serve
 from raftoral.cli.options import host_port
+from raftoral.errors import NodeRemoved
 from raftoral.registry.apps import load_app
 from raftoral.runtime.node import Node
 
@@ -57,11 +58,15 @@ async def _serve(settings: Settings) -> None:
             http=f"{host}:{sock.getsockname()[1]}",
             insecure=settings.insecure,
             tls=settings.tls,
+            remove_lost_after=settings.remove_lost_after,
         )
         async with node, serve(node, host, port, sock=sock) as url:
             print(await _announcement(node, settings, url), flush=True)
-            # Until a signal cancels this, or the disk fails under the node.
-            raise await node.failed()
+            # Until a signal cancels this, the disk fails under the node, or it leaves the cluster.
+            failure = await node.failed()
+            if not isinstance(failure, NodeRemoved):
+                raise failure
+            print(f"raftoral: {failure}", flush=True)
 
 
 async def _announcement(node: Node, settings: Settings, url: str) -> str:

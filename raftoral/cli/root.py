@@ -13,6 +13,7 @@ from raftoral.cli import (
     definitions,
     formatting,
     linting,
+    nodes,
     runs,
     serving,
 )
@@ -39,7 +40,6 @@ _COMMANDS = (
     ("show", runs.show),
     ("history", runs.history),
     ("status", cluster.status),
-    ("nodes", cluster.nodes),
     ("demo", debugging.demo),
     ("version", cluster.version),
 )
@@ -48,6 +48,7 @@ for _name, _command in _COMMANDS:
 app.command("repl", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     debugging.repl
 )
+app.add_typer(nodes.app, name="nodes")
 app.add_typer(certs.app, name="certs")
 
 

@@ -38,6 +38,15 @@ Groups = Annotated[
     int | None,
     typer.Option("--groups", min=1, help="Execution groups of a new cluster, fixed then (1)."),
 ]
+RemoveLost = Annotated[
+    float | None,
+    typer.Option(
+        "--remove-lost-after",
+        metavar="SECONDS",
+        help="Remove a node that was not heard for so long, if others can take all its places; "
+        "say the same on every node.",
+    ),
+]
 Name = Annotated[str | None, typer.Option("--name", help="A name for people.")]
 App = Annotated[
     str | None,
@@ -82,6 +91,7 @@ class Settings(NamedTuple):
     app: str | None
     insecure: bool
     tls: TlsFiles | None = None
+    remove_lost_after: float | None = None
 
 
 def start(
@@ -101,6 +111,7 @@ def start(
     ca: Ca = None,
     cert: Cert = None,
     key: Key = None,
+    remove_lost_after: RemoveLost = None,
 ) -> None:
     """Start a node of a cluster.
 
@@ -108,7 +119,21 @@ def start(
     """
     seeds = split(join or ())
     files = _tls_files(tls, ca, cert, key)
-    _run(Settings(listen, http, advertise, data, seeds, groups, name, app, insecure, files))
+    _run(
+        Settings(
+            listen,
+            http,
+            advertise,
+            data,
+            seeds,
+            groups,
+            name,
+            app,
+            insecure,
+            files,
+            remove_lost_after,
+        )
+    )
 
 
 def dev(

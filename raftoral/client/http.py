@@ -169,6 +169,10 @@ class Client:
         """Return the nodes of the cluster."""
         return _views(self._get("/v1/nodes"), "nodes", NodeView)
 
+    def remove_node(self, node: int | str) -> None:
+        """Have a node, by id or name, leave the cluster for good; `nodes` shows how far that is."""
+        self._post(f"/v1/nodes/{quote(str(node), safe='')}/remove", {})
+
     def healthy(self) -> bool:
         """Tell whether the node is there and can serve."""
         try:

@@ -12,6 +12,9 @@ from raftoral.errors import UsageError
 if TYPE_CHECKING:
     from raftoral.security.tls import TlsFiles
 
+LOST_AFTER_MIN: Final = timedelta(seconds=10)
+"""A node that restarts, or whose machine is busy, must not be taken for lost."""
+
 LISTEN: Final = "127.0.0.1:7400"
 HTTP: Final = "127.0.0.1:7480"
 
@@ -23,7 +26,10 @@ class NodeConfig:
     ``data`` None keeps everything in memory (and says so). ``groups`` counts execution groups; it
     is fixed when the first node forms the cluster, and None means 1 then and "whatever it is" ever
     after. ``retention`` is how long a finished run keeps its result and history. With ``tls`` peers
-    talk by TLS 1.3, and the node's name is that of its certificate.
+    talk by TLS 1.3, and the node's name is that of its certificate. A node that is to leave has
+    ``leave_grace`` to end the attempts that it makes; then others make them again. With
+    ``remove_lost_after``, which should be the same on all nodes, one that is not heard for so long
+    is removed from the cluster, if others can take all its places.
     """
 
     data: str | None = None
@@ -43,6 +49,8 @@ class NodeConfig:
     retention: timedelta = timedelta(days=7)
     retained_runs: int = 100_000
     activity_threads: int = 32
+    leave_grace: timedelta = timedelta(seconds=30)
+    remove_lost_after: timedelta | None = None
 
     @property
     def election_timeout_s(self) -> float:
@@ -60,6 +68,12 @@ class NodeConfig:
             split_address(address)
         if self.groups is not None and not 1 <= self.groups <= 256:
             raise UsageError(f"--groups is 1 to 256, not {self.groups}")
+        lost = self.remove_lost_after
+        if lost is not None and lost < LOST_AFTER_MIN:
+            raise UsageError(
+                f"--remove-lost-after is at least {LOST_AFTER_MIN.total_seconds():g} seconds, not "
+                f"{lost.total_seconds():g}: a node that restarts is not lost"
+            )
         if self.tls is None and not self.insecure and not is_loopback(self.listen):
             raise UsageError(
                 f"{self.listen} is not a loopback address, and peers would talk in the clear. "

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from raftoral.errors import Unavailable, UnknownDefinition, UsageError
+from raftoral.errors import NodeRemoved, Unavailable, UnknownDefinition, UsageError
 from raftoral.groups.config import HostConfig
 from raftoral.groups.host import Host
 from raftoral.ids import MANAGEMENT, GroupId, Index, Millis, NodeId
@@ -33,7 +33,7 @@ from raftoral.security.tls import Tls
 from raftoral.transport.base import CERTIFIED, Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from raftoral.errors import RaftoralError
     from raftoral.kv import Reader
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from raftoral.registry.definition import Definition
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.joining import Membership
-    from raftoral.storage.base import NodeStore
+    from raftoral.storage.base import Identity, NodeStore
     from raftoral.values import Value
 
 log = logging.getLogger("raftoral.node")
@@ -124,6 +124,8 @@ class Engine:
         self._attempts = Attempts(registry, application, config.activity_threads)
         self.incarnation = self._parts.unique()
         self._store: NodeStore | None = None
+        self._retires = False
+        """Whether its own log says that this node has left, so that what it stores can go."""
         self._manager: Manager | None = None
         self._names: Names | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -169,7 +171,9 @@ class Engine:
             self._watchdog.start()
             membership = await self._membership(store)
             self._wire(store, membership)
-            await asyncio.wait_for(self._settle_in(membership), self.config.join_timeout_s)
+            await self._or_failure(
+                asyncio.wait_for(self._settle_in(membership), self.config.join_timeout_s)
+            )
         except TimeoutError:
             await self.stop()
             raise Unavailable(
@@ -180,9 +184,25 @@ class Engine:
             await self.stop()
             raise
 
+    async def _or_failure(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do ``work``, unless this node fails meanwhile; then raise why."""
+        task = asyncio.ensure_future(work)
+        either: set[asyncio.Future[Any]] = {task, self.failed}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not task.done():
+                task.cancel()
+        if self.failed.done():
+            failure = self.failed.result()
+            raise UsageError(str(failure)) if isinstance(failure, NodeRemoved) else failure
+        await task
+
     async def _membership(self, store: NodeStore) -> Membership:
         identity = store.identity()
         if identity is not None:
+            if store.is_retired:
+                raise UsageError(_removed(identity))
             if self.config.tls is not None and identity.name != self.config.name:
                 raise UsageError(
                     f"the data folder {self.config.data} is that of node {identity.name!r}, but the "
@@ -222,6 +242,11 @@ class Engine:
         self.host.on_snapshot = self._replaced
         self.host.on_failure = self._fail
         self.host.add_group(MANAGEMENT, Management())
+        if management.is_gone(self.host.groups[MANAGEMENT].state, identity.node):
+            self._retires = True
+            raise UsageError(_removed(identity))
+        self.transport.is_removed = self._is_removed
+        self.transport.on_expelled = self._expelled
         self._names = Names(self.host, self.transport, membership.names)
         self.services = Services(
             config, self.host, self.transport, self.loader, self._watchdog, self.executors
@@ -230,7 +255,7 @@ class Engine:
         self.host.members_of = self._members_of
         for group in store.groups():
             if group != MANAGEMENT:
-                self._open_group(group)
+                self.open_group(group)
         peers = membership.peers or {
             each.id: each.address for each in management.nodes(self.host.groups[MANAGEMENT].state)
         }
@@ -239,14 +264,7 @@ class Engine:
         for member in self.host.groups.values():
             if member.raw.conf.voters == (identity.node,):
                 member.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
-        self._manager = Manager(
-            identity.node,
-            self.incarnation,
-            config,
-            self.host,
-            self._open_group,
-            self.transport.set_peers,
-        )
+        self._manager = Manager(identity.node, self.incarnation, config, self.host, self)
         self._every(MANAGE_EVERY_S, self._manager.tick)
         self._every(EXECUTORS_EVERY_S, self._tick_executors)
 
@@ -255,7 +273,13 @@ class Engine:
         topology = self.host.groups[MANAGEMENT].state
         if group == MANAGEMENT:
             return [each.id for each in management.nodes(topology)]
-        return management.groups(topology).get(group, [])
+        told = management.placed(topology, group)
+        return told[1] if told is not None else management.groups(topology).get(group, [])
+
+    def _is_removed(self, node: NodeId) -> bool:
+        """Tell whether a node has left, and has had the time to learn it."""
+        zero = self.host.groups[MANAGEMENT]
+        return management.is_gone(zero.state, node) and node not in zero.raw.conf.members()
 
     async def _settle_in(self, membership: Membership) -> None:
         """Wait until group 0 knows this node as it is now, and deploy the Python workflows."""
@@ -305,8 +329,9 @@ class Engine:
             except Unavailable:
                 await asyncio.sleep(0.05)
 
-    # -------------------------------------------------------------- events
-    def _open_group(self, group: GroupId) -> None:
+    # -------------------------------------------------------------- what the manager asks for
+    def open_group(self, group: GroupId) -> None:
+        """Drive an execution group, and run its runs."""
         self.host.add_group(group, Execution())
         port = GroupPort(self, group)
         executor = Executor(
@@ -315,6 +340,18 @@ class Engine:
         self.executors[group] = executor
         executor.load()
 
+    def close_group(self, group: GroupId) -> None:
+        """Drive an execution group that this node has left no more, and remove its data."""
+        log.info("this node has left group %d", group)
+        self.executors.pop(group).close()
+        self.host.remove_group(group, forget=True)
+        self.services.replaced(group)
+
+    def set_peers(self, peers: Mapping[NodeId, str]) -> None:
+        """Say who else is in the cluster, and where."""
+        self.transport.set_peers(peers)
+
+    # -------------------------------------------------------------- events
     def application_changed(self) -> None:
         """Begin anew with what the application registers now, and tell the groups.
 
@@ -329,6 +366,8 @@ class Engine:
     def _applied(self, group: GroupId, _index: Index, events: Sequence[Any]) -> None:
         if group == MANAGEMENT:
             self.transport.names_changed()
+            if management.NodeForgotten(self.node) in events:
+                self._look_for_the_end()
             for executor in self.executors.values():
                 executor.catalog_changed()
             return
@@ -340,9 +379,29 @@ class Engine:
         """A snapshot replaced the group's state: begin again from it."""
         if group == MANAGEMENT:
             self.transport.names_changed()
+            self._look_for_the_end()
         if group in self.executors:
             self.executors[group].load()
             self.services.replaced(group)
+
+    def _look_for_the_end(self) -> None:
+        """Stop, after the drain, if group 0 says here that this node has left."""
+        if management.is_gone(self.host.groups[MANAGEMENT].state, self.node):
+            self._retires = True
+            asyncio.get_running_loop().call_soon(self._expelled)
+
+    def _expelled(self) -> None:
+        """This node was removed: nothing that it does counts any more, so it does nothing."""
+        identity = self._store.identity() if self._store is not None else None
+        if self.failed.done() or identity is None:
+            return
+        log.warning("%s", _removed(identity))
+        for task in self._background:
+            task.cancel()
+        for executor in self.executors.values():
+            executor.close()
+        self.host.stop()
+        self._fail(NodeRemoved(_removed(identity)))
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed: this node stops, so that it acknowledges nothing that it may not have."""
@@ -406,7 +465,7 @@ class Engine:
         """Return if this node is in a cluster that has its first member; else try again later."""
         if self._manager is not None:
             await self.host.read_barrier(MANAGEMENT, timeout=5.0)
-            if management.node(self.host.groups[MANAGEMENT].state, joining.FOUNDER) is not None:
+            if any(management.nodes(self.host.groups[MANAGEMENT].state)):
                 return
         raise Unavailable("this node is starting; try again")
 
@@ -430,4 +489,16 @@ class Engine:
         self._attempts.close()
         self._watchdog.stop()
         if self._store is not None:
-            self._store.close()
+            try:
+                if self._retires:
+                    self._store.retire()
+            finally:
+                self._store.close()
+
+
+def _removed(identity: Identity) -> str:
+    return (
+        f"node {identity.node} ({identity.name}) was removed from cluster {identity.cluster}, which "
+        "goes on without it; its data folder is of no more use. To join as a new node, start with "
+        "--join and an empty --data folder"
+    )

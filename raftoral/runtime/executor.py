@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from raftoral.errors import RaftoralError
 from raftoral.ids import NOBODY, NodeId
 from raftoral.machines import execution, runs
+from raftoral.machines.placement import home_of
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Logged, decode, is_log
 from raftoral.replay.interpreter import Replay
@@ -51,6 +52,8 @@ LOOKS_FOR_REST: Final = 64
 """How many runs are looked at in one turn for whether their generator may be dropped."""
 
 MOVES_PER_TICK: Final = 4
+LEAVES_PER_TICK: Final = 250
+"""How many runs a node that is to leave gives away in one tick."""
 
 
 class Asleep(NamedTuple):
@@ -391,7 +394,7 @@ class Executor:
         self._check_published()
         self._ring()
         if self._published:
-            self._send_home()
+            self._send_away_or_home(runs.members_up(self._port.reader))
 
     def catalog_changed(self) -> None:
         """Look again for the definitions that were missing."""
@@ -404,9 +407,31 @@ class Executor:
         if self._to_look_at:
             self._work_soon()
 
-    def _send_home(self) -> None:
+    def _send_away_or_home(self, up: list[NodeId]) -> None:
+        """Give runs away: all that this node owns if it is to leave, else those away from home."""
+        left, self._owner.leaves = self._owner.leaves, self._node not in up
+        if self._owner.leaves:
+            self._send_away(up)
+            return
+        self._send_home(up)
+        if left:
+            self._look_at_own()  # It was down for a moment only, and has begun nothing meanwhile.
+            self._work()
+
+    def _send_away(self, up: list[NodeId]) -> None:
+        """Give away what is idle; what is under way may end first."""
+        own = [each for each in chain(self.live, self.asleep) if self._owner_of(each) == self._node]
+        moves = 0
+        for run_id in own if up else ():
+            live = self.live.get(run_id) or self._awaken(run_id)
+            if live.run.owner == self._node and live.idle():
+                self._owner.hand_over(live, home_of(run_id, up), "its node leaves")
+                moves += 1
+                if moves == LEAVES_PER_TICK:
+                    break
+
+    def _send_home(self, up: list[NodeId]) -> None:
         """Give a few resting runs back to the members that they belong to by hash."""
-        up = runs.members_up(self._port.reader)
         if not self._homes.members_changed(up, self._loop.time(), chain(self.live, self.asleep)):
             return
         moves = 0

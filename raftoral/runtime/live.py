@@ -171,6 +171,12 @@ class Live:
         return tail
 
     # -------------------------------------------------------------- leaving
+    def idle(self) -> bool:
+        """Tell whether nothing of the run is under way here, so that no work is lost with it."""
+        yielded = self.replay is not None and self.replay.yielded
+        busy = self.attempts or self.answers or self.flight or self.takers or self.asked
+        return not (self.leaving or busy or yielded)
+
     def resting(self) -> bool:
         """Tell whether its generators may be dropped: it waits for time or others, nothing else."""
         if self.leaving or self.attempts or self.answers or self.flight or self.takers:

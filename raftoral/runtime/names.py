@@ -41,7 +41,8 @@ class Names:
 
     def name_of(self, node: NodeId) -> str | None:
         """Return the name of the node with this id; None if it is not known here."""
-        known = management.node(self._host.groups[MANAGEMENT].state, node)
+        state = self._host.groups[MANAGEMENT].state
+        known = management.node(state, node) or management.gone(state).get(node)
         return known.name if known is not None else self._learned.get(node)
 
     def close(self) -> None:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from raftoral.convert import result_type
-from raftoral.errors import NodeStopped, UsageError
+from raftoral.errors import NodeRemoved, NodeStopped, Unavailable, UsageError
 from raftoral.registry.app import Registry
 from raftoral.registry.python import as_input
 from raftoral.replay.effects import Workflow
@@ -52,7 +53,9 @@ class Node:
     what they call it if that differs, ``join`` addresses of nodes that are in the cluster (none for
     its first node). ``groups`` is the number of execution groups of a new cluster. ``tls`` is the
     folder that `raftoral certs issue` made for this node, or `TlsFiles`: peers then talk by TLS 1.3.
-    Without it they talk in the clear, and anything but loopback needs ``insecure=True``.
+    Without it they talk in the clear, and anything but loopback needs ``insecure=True``. A node that
+    was not heard for ``remove_lost_after`` seconds is removed from the cluster, if others can take
+    all its places; None leaves that to people.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Node:
         http: str | None = None,
         insecure: bool = False,
         tls: str | Path | TlsFiles | None = None,
+        remove_lost_after: float | None = None,
         config: NodeConfig | None = None,
     ) -> None:
         self.registry = registry if registry is not None else Registry()
@@ -81,6 +85,9 @@ class Node:
             name=name or "",
             insecure=insecure,
             tls=TlsFiles.of_folder(tls) if isinstance(tls, str | Path) else tls,
+            remove_lost_after=(
+                None if remove_lost_after is None else timedelta(seconds=remove_lost_after)
+            ),
         )
         self.config.checked()
         self._engine: Engine | None = None
@@ -133,7 +140,10 @@ class Node:
         loop.close()
 
     async def failed(self) -> BaseException:
-        """Return, once it happens, the failure (of the disk) that the node cannot go on after."""
+        """Return, once it happens, what the node cannot go on after: a disk that failed, or its end.
+
+        The end is a `NodeRemoved`: the node left its cluster, or was removed from it.
+        """
 
         async def wait(engine: Engine) -> BaseException:
             return await asyncio.shield(engine.failed)
@@ -289,6 +299,33 @@ class Node:
             return node_views(engine)
 
         return await self._ask(look)
+
+    async def remove_node(self, node: int | str) -> None:
+        """Have a node, by id or name, leave the cluster for good; `nodes` shows how far that is.
+
+        Its runs are handed over and a spare node takes its places, whether it answers or not. It
+        stops once it has left. Asking again is fine. Raises `UsageError` if there is no such node,
+        if it is the last one, or if the rest would lose a majority (the message says what to do).
+        """
+        await self._ask(lambda engine: engine.services.removal.ask(node))
+
+    async def leave(self, timeout: float | None = None) -> None:
+        """Leave the cluster for good: return once the others go on without this node, and stop it.
+
+        Raises like `remove_node`, and `Unavailable` if it takes longer than ``timeout`` seconds; it
+        goes on leaving then.
+        """
+        engine = self._running()
+        await self.remove_node(engine.node)
+        try:
+            failure = await asyncio.wait_for(self.failed(), timeout)
+        except TimeoutError:
+            raise Unavailable(
+                f"this node has not left within {timeout:g} s; it goes on leaving, see `nodes`"
+            ) from None
+        if not isinstance(failure, NodeRemoved):
+            raise failure
+        await self.stop()
 
     async def status(self) -> ClusterView:
         """Return the cluster as this node sees it."""

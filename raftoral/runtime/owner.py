@@ -83,6 +83,8 @@ class Owner:
         self._alarms = alarms
         self._attempted = attempted
         self._dirty: list[Live] = []
+        self.leaves = False
+        """Whether the group counts on this node no more, so that it begins no attempts."""
 
     def act(self, live: Live) -> None:
         """Do what the owner of a run has to do next, if this node is the owner."""
@@ -170,6 +172,8 @@ class Owner:
 
     # -------------------------------------------------------------- activities
     def _begin(self, live: Live, wait: ComputeWait) -> None:
+        if self.leaves and wait.path not in live.asked:
+            return  # The next owner begins it; but what was asked for nobody else may begin.
         if not self.port.connected():
             self._soon(live, wait.path)
             return

@@ -38,6 +38,8 @@ class Network(Transport, Protocol):
 
     name_of: Callable[[NodeId], str | None]
     on_unknown: Callable[[NodeId], None]
+    is_removed: Callable[[NodeId], object]
+    on_expelled: Callable[[], None]
 
     def names_changed(self) -> None:
         """Look again at which node has which name."""

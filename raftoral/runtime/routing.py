@@ -97,7 +97,8 @@ class Routing:
     def reachable_members(self, group: GroupId) -> list[NodeId]:
         """Return the other members of a group that this node is connected to."""
         connected = set(self._transport.connected())
-        members = management.groups(self.topology).get(group, [])
+        told = management.placed(self.topology, group)
+        members = told[1] if told else management.groups(self.topology).get(group, [])
         return [node for node in members if node != self.node and node in connected]
 
     async def barrier(self, group: GroupId) -> None:

@@ -13,6 +13,7 @@ from raftoral.runtime.histories import Histories
 from raftoral.runtime.listing import Listing
 from raftoral.runtime.lookup import Lookup
 from raftoral.runtime.queries import Queries
+from raftoral.runtime.removal import Removal
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.routing import Routing
 from raftoral.runtime.subscriptions import Subscriptions
@@ -54,6 +55,7 @@ class Services:
         self.listing = Listing(self.routing, self.lookup)
         self.histories = Histories(self.routing, self.subscriptions, self.lookup, self.definitions)
         self.queries = Queries(self.routing, self.lookup, self.definitions, loader, watchdog)
+        self.removal = Removal(self.routing)
         self.requests = Requests(self.routing, loader, self.definitions, self.lookup)
 
     # -------------------------------------------------------------- what happens

@@ -12,6 +12,7 @@ from raftoral.runtime.views import ClusterView, GroupView, NodeView
 
 if TYPE_CHECKING:
     from raftoral.ids import GroupId, NodeId
+    from raftoral.kv import Reader
     from raftoral.runtime.engine import Engine
 
 
@@ -19,7 +20,8 @@ def node_views(engine: Engine) -> list[NodeView]:
     """Return every node of the cluster."""
     host = engine.host
     reader = host.groups[MANAGEMENT].state
-    groups = management.groups(reader)
+    groups = _members_of_groups(reader)
+    leaving = management.leaving(reader)
     connected = set(engine.transport.connected())
     voters = set(host.groups[MANAGEMENT].raw.status().conf.voters)
     leader = host.groups[MANAGEMENT].leader
@@ -42,9 +44,19 @@ def node_views(engine: Engine) -> list[NodeView]:
                 groups=[group for group, members in groups.items() if node.id in members],
                 owned_runs=owned[node.id],
                 clock_offset_ms=offsets.get(node.id, 0),
+                leaving=node.id in leaving,
             )
         )
     return views
+
+
+def _members_of_groups(reader: Reader) -> dict[GroupId, set[NodeId]]:
+    """Return who each execution group has, as far as it told, or is meant to have."""
+    found = {}
+    for group, meant in management.groups(reader).items():
+        told = management.placed(reader, group)
+        found[group] = {*meant, *(told[1] if told is not None else ())}
+    return found
 
 
 def _group_view(engine: Engine, group: GroupId) -> GroupView:

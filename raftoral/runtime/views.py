@@ -105,7 +105,10 @@ class DefinitionView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """One node of the cluster, seen from the node that answers."""
+    """One node of the cluster, seen from the node that answers.
+
+    ``groups`` are those that have it as a member or are meant to; ``leaving``: it is on its way out.
+    """
 
     id: int
     name: str
@@ -117,6 +120,7 @@ class NodeView:
     groups: list[int]
     owned_runs: int = 0
     clock_offset_ms: int = 0
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)

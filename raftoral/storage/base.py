@@ -120,6 +120,27 @@ class NodeStore:
         cluster, node, name = fields
         return Identity(cluster, NodeId(node), name, version)
 
+    @property
+    def is_retired(self) -> bool:
+        """Whether the node has left its cluster, so that the store is of no more use."""
+        data = self._disk.get(records.RETIRED_KEY)
+        if data is None:
+            return False
+        records.unseal(records.RETIRED_KEY, data, self.path)
+        return True
+
+    def retire(self) -> None:
+        """Remove all groups and note that the node has left its cluster, in one synced batch."""
+        batch = self._disk.batch()
+        for group in self.groups():
+            batch.delete_range(records.group_prefix(group), records.group_end(group))
+        batch.put(records.RETIRED_KEY, records.seal(records.RETIRED_KEY, []))
+        for store in self._groups.values():
+            store.abandon()
+        self._groups.clear()
+        self._dirty.clear()
+        self.write(batch, sync=True)
+
     # -------------------------------------------------------------- groups
     def groups(self) -> list[GroupId]:
         """Return the groups that are stored or open, ascending."""

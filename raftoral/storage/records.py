@@ -9,7 +9,7 @@ every checksum covers the key, so a record that stands in a wrong place is as ba
     L  + 8 bytes index: one entry           R  [0 or 1]: which range is the machine's
     M  + key: range 0                       N  + key: range 1
     T  tail: [index, term] of the last entry, apart from it
-    group id 2**32 - 1 is the node's own: I identity
+    group id 2**32 - 1 is the node's own: I identity, X that it has left its cluster: []
 
 A record is crc32 (4 bytes) + msgpack list; an entry is crc32 + term (8) + kind (1) + data.
 """
@@ -40,6 +40,7 @@ TAIL: Final = b"T"
 GROUP_MAX: Final = 2**32 - 2
 NODE: Final = (2**32 - 1).to_bytes(4, "big")
 IDENTITY_KEY: Final = NODE + b"I"
+RETIRED_KEY: Final = NODE + b"X"
 
 _NAMES: Final = {
     APPLIED: "the applied index",
@@ -137,7 +138,7 @@ def corruption(path: str | None, what: str) -> CorruptionError:
 def describe(key: bytes) -> str:
     """Return in words what ``key`` holds."""
     if key[:4] == NODE:
-        return "the node's identity"
+        return "the node's identity" if key == IDENTITY_KEY else "the node's end"
     group, letter = int.from_bytes(key[:4], "big"), key[4:5]
     if letter == LOG:
         return f"group {group}, log entry {int.from_bytes(key[5:], 'big')}"

@@ -12,6 +12,7 @@ from raftoral.errors import (
     RunConflict,
     UnknownDefinition,
     UnknownRun,
+    UsageError,
 )
 from raftoral.ids import Millis
 from raftoral.replay.history import Ended, Set, Started, encode
@@ -43,6 +44,10 @@ class FakeNode:
     inputs: dict[str, Any] = field(default_factory=dict)
     signals: list[tuple[str, str, Any, str | None]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    others: list[NodeView] = field(default_factory=list)
+    removed: list[str | int] = field(default_factory=list)
+    looks: int = 2
+    """How often a node that leaves is still shown."""
 
     def _check(self) -> None:
         if self.failing is not None:
@@ -123,9 +128,20 @@ class FakeNode:
         )
 
     async def nodes(self) -> list[NodeView]:
-        """Return this node."""
+        """Return this node, and others as long as they are there."""
         self._check()
-        return [NodeView(1, "a", "127.0.0.1:7400", "127.0.0.1:7480", True, True, "leader", [0, 1])]
+        this = NodeView(1, "a", "127.0.0.1:7400", "127.0.0.1:7480", True, True, "leader", [0, 1])
+        if self.removed:
+            self.looks -= 1
+            self.others = [replace(v, leaving=True) for v in self.others if self.looks > 0]
+        return [this, *self.others]
+
+    async def remove_node(self, node: int | str) -> None:
+        """Keep who is to leave."""
+        self._check()
+        if str(node) not in ("1", "2", "b"):
+            raise UsageError(f"no node is called {node!r}; there are: 1 (a), 2 (b)")
+        self.removed.append(node)
 
     async def status(self) -> ClusterView:
         """Return one group, led by `leader`."""

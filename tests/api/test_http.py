@@ -202,6 +202,17 @@ def test_cluster_paths(ask: Ask) -> None:
     assert ask("GET", "/v1/nodes").json()["nodes"][0]["role"] == "leader"
 
 
+def test_a_node_is_removed_by_number_or_name(ask: Ask, node: FakeNode) -> None:
+    """The path names the node; the body is an empty object, so that no page can ask for it."""
+    assert ask("POST", "/v1/nodes/2/remove", json={}).json() == {"ok": True}
+    assert ask("POST", "/v1/nodes/b/remove", json={}).status_code == 200
+    assert node.removed == ["2", "b"]
+    assert problem(ask("POST", "/v1/nodes/9/remove", json={}))[:2] == (400, "usage")
+    assert problem(ask("POST", "/v1/nodes/2/remove", json={"force": 1}))[0] == 400
+    assert problem(ask("POST", "/v1/nodes/2/remove"))[:2] == (415, "unsupported_media_type")
+    assert node.removed == ["2", "b"]
+
+
 def test_health_is_whether_a_leader_is_known(node: FakeNode, ask: Ask) -> None:
     """A node serves while the groups that it is in have a leader; otherwise 503 says which has none."""
     assert ask("GET", "/healthz").json() == {"ok": True, "node": 1, "reason": ""}

@@ -109,12 +109,14 @@ class Member:
 
 
 class Cluster:
-    """Three node processes in a folder; leaves nothing running."""
+    """Node processes in a folder, three unless said otherwise; leaves nothing running."""
 
-    def __init__(self, folder: Path, *, app: Path = APP, own: bool = False, **member: Any) -> None:
-        """``own``: the caller brings the third node, so only two are started here."""
+    def __init__(
+        self, folder: Path, *, app: Path = APP, own: bool = False, size: int = 3, **member: Any
+    ) -> None:
+        """``own``: the caller brings the last node, so one less is started here."""
         self.client = httpx.Client(timeout=15)
-        peers = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        peers = [f"127.0.0.1:{free_port()}" for _ in range(size)]
         self.members = [
             Member(
                 number,
@@ -125,7 +127,7 @@ class Cluster:
                 app,
                 **member,
             )
-            for number in ((1, 2) if own else (1, 2, 3))
+            for number in range(1, size + 1 - own)
         ]
         self._own = own
 
@@ -154,13 +156,15 @@ class Cluster:
         self.client.close()
 
     def wait_full(self, seconds: float = 20) -> None:
-        """Return when every group has three voters and every node sees the two others."""
+        """Return when every execution group has three voters and every node sees the others."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             views = [self.get(member, "/v1/status") for member in self.members]
-            groups = [group for view in views for group in view["groups"]]
+            groups = [group for view in views for group in view["groups"] if group["member"]]
             if all(
-                len(group["members"]) == 3 and not group["learners"] and group["leader"]
+                len(group["members"]) == (3 if group["id"] else min(5, len(self.members)))
+                and not group["learners"]
+                and group["leader"]
                 for group in groups
             ) and all(node["alive"] for view in views for node in view["nodes"]):
                 return

@@ -17,6 +17,7 @@ from raftoral import errors
 from raftoral.api.server import listener, serve
 from raftoral.cli import main
 from raftoral.client.rhx import read_rhx
+from raftoral.runtime.views import NodeView
 from tests.api.fakes import FakeNode
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ COMMANDS = [
     "history",
     "status",
     "nodes",
+    "nodes remove",
+    "nodes leave",
     "repl",
     "demo",
     "version",
@@ -306,6 +309,41 @@ def test_list_show_status_nodes(served: Served, capsys: pytest.CaptureFixture[st
         assert shown.isascii()
         for words in says:
             assert words in shown, (args, shown)
+
+
+def test_a_removal_is_waited_for_unless_told_otherwise(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what the node still has to do, and when it has left; --no-wait returns at once."""
+    other = NodeView(2, "b", "127.0.0.1:7401", "", True, False, "voter", [1], owned_runs=3)
+    served.node.others, served.node.looks = [other], 3
+    assert main(["nodes", "remove", "b"]) == 0
+    assert served.node.removed == ["b"]
+    assert capsys.readouterr().out.splitlines() == [
+        "node 2 leaves: it owns 3 runs, is in groups 1",
+        "node 2 (b) has left the cluster",
+    ]
+    served.node.others, served.node.removed = [other], []
+    assert main(["nodes", "remove", "2", "--no-wait"]) == 0
+    assert "raftoral nodes` shows how far" in capsys.readouterr().out
+    served.node.looks = 1_000
+    assert main(["nodes", "remove", "2", "--timeout", "0"]) == 1
+    assert "has not left within 0 s and goes on leaving" in capsys.readouterr().err
+    assert main(["nodes"]) == 0
+    assert "up, leaving" in capsys.readouterr().out
+
+
+def test_a_removal_that_cannot_be_is_told(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An unknown node is an error; --node stands behind the command that it is for."""
+    assert main(["nodes", "remove", "9"]) == 1
+    assert "there are: 1 (a), 2 (b)" in capsys.readouterr().err
+    assert main(["nodes", "--node", served.url, "remove", "2"]) == 2
+    assert "write --node behind `remove`" in capsys.readouterr().err
+    assert main(["nodes", "leave"]) == 0
+    assert served.node.removed == ["1"]
+    assert "no other node is known that could say when" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("args", [["list"], ["show", "s"], ["history", "s"], ["status"], ["nodes"]])

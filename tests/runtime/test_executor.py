@@ -22,7 +22,7 @@ from raftoral.errors import WorkflowFailed
 from raftoral.ids import Epoch, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
-from raftoral.machines.commands import HandOver, OwnSlots, Publish, StartRun
+from raftoral.machines.commands import HandOver, OwnSlots, Publish, StartRun, TakeOver
 from raftoral.machines.execution import Execution
 from raftoral.machines.placement import home_of
 from raftoral.registry.definition import Definition
@@ -1147,6 +1147,79 @@ async def test_resting_runs_go_home_but_not_to_a_member_that_refused_them() -> N
         await asyncio.sleep(0.01)
         made.owner(away).executor.tick()
         await made.until(lambda: made.find(away).owner == home)
+
+
+@run
+async def test_a_member_that_is_to_leave_hands_over_what_rests_and_begins_nothing() -> None:
+    """Its resting runs go to the others; an attempt under way ends, is settled, and is the last."""
+    calls: list[tuple[int, int]] = []
+    gate = asyncio.Event()
+
+    @activity("step")
+    async def step(number: int) -> int:
+        calls.append((number, current().epoch))
+        if number == 0:
+            await gate.wait()
+        return number
+
+    @workflow("busy", version=1)
+    def busy() -> Flow[int]:
+        first = yield from Compute("first", step, 0)
+        second = yield from Compute("second", step, 1)
+        return first + second
+
+    @workflow("rests", version=1)
+    def rests() -> Flow[None]:
+        yield from Receive("end", str)
+
+    ours = registry(busy, rests)
+    async with cluster(ours, ours, ours) as made:
+        made.start("b", busy)
+        await made.until(lambda: len(calls) == 1)
+        leaver = made.owner("b")
+        ids = [f"r{n}" for n in range(12)]
+        for run_id in ids:
+            made.start(run_id, rests)
+        assert any(made.find(each).owner == leaver.node for each in ids)
+        others = [each.node for each in made.members if each is not leaver]
+        made.commit(TakeOver(leaver.node, others, 0).encode())
+        await made.until(lambda: all(each.inbox.empty() for each in made.members))
+        leaver.executor.tick()
+        await made.until(lambda: all(made.find(each).owner != leaver.node for each in ids))
+        assert made.find("b").owner == leaver.node, "its attempt is under way"
+        epoch = made.find("b").epoch
+        gate.set()
+        await made.until(lambda: made.find("b").length == 2)
+        await asyncio.sleep(0.05)
+        assert calls == [(0, epoch)], "it begins nothing"
+        leaver.executor.tick()
+        await made.ended("b")
+        assert made.find("b").owner != leaver.node
+        assert [number for number, _ in calls] == [0, 1], "no attempt was thrown away"
+
+
+@run
+async def test_a_member_that_was_down_for_a_moment_goes_on_with_what_it_owns() -> None:
+    """Marked as down and then up again, it begins what it did not begin meanwhile."""
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        yield from Receive("go", str)
+        return (yield from Compute("double", double, 4))
+
+    async with cluster(registry(w)) as made:
+        made.start("r", w)
+        made.commit(TakeOver(NodeId(1), [], 0).encode())
+        made.signal("r", "go", "1", "x")
+        await made.until(lambda: all(each.inbox.empty() for each in made.members))
+        made.members[0].executor.tick()
+        await asyncio.sleep(0.05)
+        assert made.find("r").live
+        made.publish(made.members[0])
+        await made.until(lambda: all(each.inbox.empty() for each in made.members))
+        made.members[0].executor.tick()
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", 8)
 
 
 @run

@@ -68,7 +68,7 @@ async def settled(host: FakeHost, **options: Any) -> Manager:
     for node in NODES:
         await host.propose(GROUP, Publish(node, "boot").encode(), 1)
     config = NodeConfig(**options)
-    return Manager(NodeId(1), "boot", config, cast("Any", host), lambda _: None, lambda _: None)
+    return Manager(NodeId(1), "boot", config, cast("Any", host), cast("Any", None))
 
 
 async def start(host: FakeHost, count: int) -> list[runs.Run]:
@@ -86,9 +86,9 @@ async def start(host: FakeHost, count: int) -> list[runs.Run]:
 
 async def turn(manager: Manager) -> None:
     """Let the manager look once, and what it began end."""
-    manager._serve(GROUP, None)
-    while manager._busy:
-        await asyncio.gather(*manager._busy.values())
+    manager._serve(GROUP, None, [])
+    while manager._steps._busy:
+        await asyncio.gather(*manager._steps._busy.values())
 
 
 def test_all_runs_of_a_silent_member_are_taken_over_in_parts() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raftoral import Compute, Flow, Money, Node, Receive, Registry, UsageError, activity, workflow
-from raftoral.errors import RunConflict, Unavailable, UnknownRun, WorkflowFailed
+from raftoral.errors import NodeStopped, RunConflict, Unavailable, UnknownRun, WorkflowFailed
 from raftoral.groups.clock import SystemClock
 from raftoral.ids import MANAGEMENT, NodeId
 from raftoral.replay.history import decode
@@ -247,6 +247,42 @@ def test_a_node_that_is_no_member_hears_of_a_run_though_the_member_that_told_it_
             async with asyncio.timeout(20):
                 assert [view.result for view in await asyncio.gather(*results)] == [0, 1, 2, 3]
                 assert await followed == ["Started", "Taken", "Ended"]
+
+    asyncio.run(main())
+
+
+def test_a_node_leaves_and_a_new_one_can_come_in_its_folder_s_place(tmp_path: Path) -> None:
+    """`leave` returns once the others go on alone; the old folder is refused, a new one joins."""
+
+    async def main() -> None:
+        addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        async with (
+            Node(_registry(), data=tmp_path / "1", listen=addresses[0], name="one") as first,
+            Node(
+                _registry(), data=tmp_path / "2", listen=addresses[1], join=addresses[:1]
+            ) as second,
+        ):
+            assert await second.run(doubled, 1, id="before") == 2
+            await first.leave(30)
+            with pytest.raises(NodeStopped):
+                await first.nodes()
+            assert [view.id for view in await second.nodes()] == [2]
+            assert await second.run(doubled, 2) == 4
+            assert (await second.show("before")).result == 2
+            with pytest.raises(UsageError, match="last one that stays"):
+                await second.leave()
+            again = Node(_registry(), data=tmp_path / "1", listen=addresses[0], join=addresses[1:2])
+            with pytest.raises(UsageError, match=r"node 1 \(one\) was removed from cluster"):
+                await again.start()
+            async with Node(
+                _registry(),
+                data=tmp_path / "3",
+                listen=addresses[0],
+                join=addresses[1:2],
+                name="one",
+            ) as third:
+                assert third.id == 3
+                assert await third.run(doubled, 3) == 6
 
     asyncio.run(main())
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +136,88 @@ def test_several_groups_serve_any_run_from_any_node(tmp_path: Path) -> None:
         assert len(listed) == 30
         started = [run["started_at"] for run in listed]
         assert started == sorted(started, reverse=True)
+
+
+def test_a_removed_node_leaves_though_the_leaders_are_killed_in_the_middle(tmp_path: Path) -> None:
+    """Kill -9 of the leaders while a node leaves: it goes, a spare takes its places, runs go on."""
+    with Cluster(tmp_path, size=4, arguments=("--groups", "2")) as cluster:
+        for number in range(8):
+            _start(cluster, f"r-{number}", 30, number % 4)
+        before = _wait_events(cluster, 0, "r-0", 8)
+        leaver = cluster.members[before["owner"] - 1]
+        rest = [member for member in cluster.members if member is not leaver]
+        answer = _cli("nodes", "remove", str(leaver.number), "--no-wait", "--node", rest[0].url)
+        assert (answer.returncode, answer.stderr) == (0, ""), answer
+        time.sleep(0.4)
+        leaders = {group["leader"] for group in cluster.get(rest[0], "/v1/status")["groups"]}
+        victim = next((m for m in rest if m.number in leaders), rest[0])
+        victim.kill()
+        victim.start()
+        victim.wait_ready(cluster.client)
+        asked = next(member for member in rest if member is not victim)
+        answer = _cli("nodes", "remove", f"node-{leaver.number}", "--node", asked.url)
+        assert answer.returncode == 0, answer
+        assert answer.stdout.endswith("has left the cluster\n")
+        assert leaver.process is not None
+        assert leaver.process.wait(timeout=20) == 0
+        assert "was removed from cluster" in leaver.log.read_text()
+        for number in range(8):
+            ended = _wait(cluster, cluster.members.index(asked), f"r-{number}")
+            assert (ended["status"], ended["result"]) == ("completed", 30), ended
+            assert ended["owner"] != leaver.number
+        staying = sorted(member.number for member in rest)
+        for group in cluster.get(asked, "/v1/status")["groups"]:
+            assert (group["members"], group["learners"]) == (staying, []), group
+        assert [node["id"] for node in cluster.get(asked, "/v1/nodes")["nodes"]] == staying
+        leaver.start()
+        assert leaver.process.wait(timeout=20) == 2
+        assert "its data folder is of no more use" in leaver.log.read_text()
+
+
+def test_a_dead_node_is_removed_and_told_so_when_it_is_back(tmp_path: Path) -> None:
+    """What was removed while it was down stops at its first contact; its data stays for people."""
+    with Cluster(tmp_path) as cluster:
+        dead = cluster.members[2]
+        dead.kill()
+        answer = _cli("nodes", "remove", "3", "--node", cluster.members[1].url)
+        assert answer.returncode == 0, answer
+        refused = _cli("nodes", "remove", "9", "--node", cluster.members[1].url)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "no node is called '9'; there are: 1 (node-1), 2 (node-2)" in refused.stderr
+        dead.start()
+        assert dead.process is not None
+        assert dead.process.wait(timeout=20) == 2
+        assert "node 3 (node-3) was removed from cluster" in dead.log.read_text()
+        again = _cli("nodes", "remove", "3", "--node", cluster.members[0].url)
+        assert (again.returncode, again.stdout) == (0, "node 3 has left the cluster\n")
+
+
+def test_a_node_that_the_rest_cannot_spare_is_not_removed(tmp_path: Path) -> None:
+    """With one of three down, removing another is refused, with what to do first."""
+    with Cluster(tmp_path) as cluster:
+        cluster.members[2].kill()
+        refused = _cli("nodes", "remove", "2", "--node", cluster.members[0].url)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "without node 2" in refused.stderr
+        assert (
+            "3 do not answer: too few to decide anything. Start them, or remove" in refused.stderr
+        )
+        left = _cli("nodes", "remove", "3", "--node", cluster.members[0].url)
+        assert left.returncode == 0, left
+        left = _cli("nodes", "leave", "--node", cluster.members[0].url)
+        assert left.returncode == 0, left
+        _start(cluster, "r", 1, 1)
+        assert _wait(cluster, 1, "r")["result"] == 1
+
+
+def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "raftoral", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_a_history_is_the_bytes_that_its_digest_says(tmp_path: Path) -> None:

@@ -382,6 +382,22 @@ def test_identity_is_kept_and_never_changed(bench: Bench) -> None:
         store.set_identity(Identity("red", NodeId(3), "alpha"))
 
 
+def test_a_store_whose_node_has_left_keeps_nothing_but_that(bench: Bench) -> None:
+    """Retiring removes every group at once and stays known; identity and owner stay as well."""
+    mine = Identity("blue", NodeId(3), "alpha")
+    store = bench.open()
+    store.set_identity(mine)
+    for number in (0, 1, 300):
+        store.group(GroupId(number)).append(entries(1, 5))
+    store.flush(sync=True)
+    store.group(G).append(entries(1, 5))
+    assert not store.is_retired
+    store.retire()
+    assert (store.is_retired, store.groups(), store.identity()) == (True, [], mine)
+    store = bench.open()
+    assert (store.is_retired, store.groups(), store.identity()) == (True, [], mine)
+
+
 def test_a_newer_format_is_refused_before_anything_is_read(bench: Bench) -> None:
     """A store of a later version says so, whatever else its record holds."""
     disk = bench.disk()
