@@ -13,7 +13,6 @@ import statistics
 import struct
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -34,7 +33,7 @@ from raftoral.transport.base import Local
 from raftoral.transport.tcp import TcpTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from multiprocessing.connection import Connection
 
     from raftoral.kv import Reader, Transaction
@@ -52,6 +51,21 @@ class Figures(NamedTuple):
 
     commit_ms: float
     per_second: float
+    leader_cpu_us: float
+    """Processor time of the leader a commit, one caller."""
+    follower_cpu_us: float
+    """The same of one follower, the mean of both."""
+
+
+class Place(NamedTuple):
+    """Where one of the three processes stands; the first one measures and reports."""
+
+    number: int
+    ports: list[int]
+    folder: str
+    report: Connection
+    followers: list[Connection]
+    """For the first one: where it asks the others for their processor time."""
 
 
 # ------------------------------------------------------------------ figures
@@ -78,12 +92,26 @@ def proposals_per_s() -> dict[str, Any]:
     return _figure("proposals_per_s", ours, "1/s", ours / most, f"floor {most:,.0f}/s")
 
 
+def leader_commit_cpu_us() -> dict[str, Any]:
+    """Processor time that one commit costs the leader, one caller: steadier than its latency."""
+    ours, least = consensus().leader_cpu_us, floor().leader_cpu_us
+    return _figure("leader_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
+
+
+def follower_commit_cpu_us() -> dict[str, Any]:
+    """Processor time that one commit costs each follower, one caller."""
+    ours, least = consensus().follower_cpu_us, floor().follower_cpu_us
+    return _figure("follower_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
+
+
 def measure() -> list[dict[str, Any]]:
     """Return all figures of this module, from one run."""
     return [
         floor_commit_ms(),
         durable_commit_median(),
         mtls_commit_median(),
+        leader_commit_cpu_us(),
+        follower_commit_cpu_us(),
         proposals_per_s(),
     ]
 
@@ -115,15 +143,20 @@ def consensus_over_tls() -> Figures:
         return _in_three_processes(partial(_node_process, certificates=folder))
 
 
-async def _figures(commit: Callable[[bytes], Awaitable[object]]) -> Figures:
+async def _figures(place: Place, commit: Callable[[bytes], Awaitable[object]]) -> Figures:
     """Measure a way of committing: one caller, then a thousand."""
     for _ in range(WARM_UP):
         await commit(COMMAND)
     spans = []
+    cpu_before = _processor_seconds(place)
     for _ in range(ONE_BY_ONE):
         began = time.perf_counter()
         await commit(COMMAND)
         spans.append(time.perf_counter() - began)
+    leader, *followers = (
+        (after - before) / ONE_BY_ONE * 1_000_000
+        for before, after in zip(cpu_before, _processor_seconds(place), strict=True)
+    )
     done = 0
     began = time.perf_counter()
 
@@ -134,24 +167,44 @@ async def _figures(commit: Callable[[bytes], Awaitable[object]]) -> Figures:
             done += 1
 
     await asyncio.gather(*(caller() for _ in range(IN_FLIGHT)))
-    return Figures(statistics.median(spans) * 1_000, done / (time.perf_counter() - began))
+    return Figures(
+        statistics.median(spans) * 1_000,
+        done / (time.perf_counter() - began),
+        leader,
+        statistics.mean(followers),
+    )
+
+
+def _processor_seconds(place: Place) -> list[float]:
+    """Return the processor time that the leader and each follower have used."""
+    for follower in place.followers:
+        follower.send(None)
+    return [time.process_time(), *(follower.recv() for follower in place.followers)]
+
+
+def _tell_processor_time(place: Place) -> None:
+    """Answer from now on when the first process asks for this one's processor time."""
+
+    def answer() -> None:
+        place.report.recv()
+        place.report.send(time.process_time())
+
+    asyncio.get_running_loop().add_reader(place.report.fileno(), answer)
 
 
 # ------------------------------------------------------------------ processes
-Process = Callable[[int, list[int], str, "Connection"], None]
 
 
-def _in_three_processes(target: Process) -> Figures:
+def _in_three_processes(target: Callable[[Place], None]) -> Figures:
     """Start three processes; the first one measures and reports, then all are stopped."""
     context = multiprocessing.get_context("spawn")
     with _free_ports(3) as ports, tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe() for _ in ports]
-        processes = [
-            context.Process(
-                target=target, args=(n, ports, f"{folder}/{n}", pipes[n][1]), daemon=True
-            )
-            for n in range(3)
+        followers = [pipe[0] for pipe in pipes[1:]]
+        places = [
+            Place(n, ports, f"{folder}/{n}", pipes[n][1], [] if n else followers) for n in range(3)
         ]
+        processes = [context.Process(target=target, args=(place,), daemon=True) for place in places]
         for process in reversed(processes):
             process.start()
         try:
@@ -189,36 +242,35 @@ class Register:
         return Millis(0)
 
 
-def _node_process(
-    number: int, ports: list[int], folder: str, report: Connection, certificates: str = ""
-) -> None:
-    asyncio.run(_node(number, ports, folder, report, certificates))
+def _node_process(place: Place, certificates: str = "") -> None:
+    asyncio.run(_node(place, certificates))
 
 
-async def _node(
-    number: int, ports: list[int], folder: str, report: Connection, certificates: str
-) -> None:
-    node = NodeId(number + 1)
+async def _node(place: Place, certificates: str) -> None:
+    node = NodeId(place.number + 1)
     chance = Random().randrange
     clock = SystemClock()
-    peers = {NodeId(n + 1): f"127.0.0.1:{port}" for n, port in enumerate(ports)}
+    peers = {NodeId(n + 1): f"127.0.0.1:{port}" for n, port in enumerate(place.ports)}
     local = Local("bench", node, f"n{node}")
     files = TlsFiles.of_folder(Path(certificates) / local.name)
     tls = Tls(files, datetime.now(UTC)) if certificates else None
     transport = TcpTransport(local, peers[node], wall=clock.wall, chance=chance, tls=tls)
     transport.name_of = {peer: f"n{peer}" for peer in peers}.get
-    host = Host(node, RocksNodeStore(folder), transport, clock, chance)
+    host = Host(node, RocksNodeStore(place.folder), transport, clock, chance)
     conf = ConfState(voters=tuple(peers))
     group = host.add_group(GROUP, Register(), bootstrap=SnapshotMeta(Index(1), Term(1), conf))
     await transport.start()
     transport.set_peers(peers)
     host.start()
-    if number == 0:
+    if place.followers:
         while not group.reigns:
             if group.leader not in (0, node):
                 host.transfer_leadership(GROUP, node)
             await asyncio.sleep(0.1)
-        report.send(await _figures(lambda command: host.propose(GROUP, command, 10)))
+        figures = await _figures(place, lambda command: host.propose(GROUP, command, 10))
+        place.report.send(figures)
+    else:
+        _tell_processor_time(place)
     await asyncio.Event().wait()
 
 
@@ -271,28 +323,27 @@ class _Pipe(asyncio.Protocol):
         self._data = data[at:]
 
 
-def _floor_process(number: int, ports: list[int], folder: str, report: Connection) -> None:
-    asyncio.run(
-        _floor_leader(ports[1:], folder, report)
-        if number == 0
-        else _floor_follower(ports[number], folder)
-    )
+def _floor_process(place: Place) -> None:
+    asyncio.run(_floor_leader(place) if place.followers else _floor_follower(place))
 
 
-async def _floor_follower(port: int, folder: str) -> None:
-    disk = _Disk(folder)
+async def _floor_follower(place: Place) -> None:
+    disk = _Disk(place.folder)
 
     def on(pipe: _Pipe, first: int, entries: list[bytes]) -> None:
         disk.write(first, entries)
         pipe.send(first + len(entries) - 1)
 
-    await asyncio.get_running_loop().create_server(lambda: _Pipe(on), "127.0.0.1", port)
+    await asyncio.get_running_loop().create_server(
+        lambda: _Pipe(on), "127.0.0.1", place.ports[place.number]
+    )
+    _tell_processor_time(place)
     await asyncio.Event().wait()
 
 
-async def _floor_leader(ports: list[int], folder: str, report: Connection) -> None:
+async def _floor_leader(place: Place) -> None:
     loop = asyncio.get_running_loop()
-    disk = _Disk(folder)
+    disk = _Disk(place.folder)
     stored: dict[_Pipe | None, int] = {}
     queue: list[tuple[bytes, asyncio.Future[None]]] = []
     waiting: dict[int, asyncio.Future[None]] = {}
@@ -324,9 +375,9 @@ async def _floor_leader(ports: list[int], folder: str, report: Connection) -> No
         queue.append((command, future))
         return future
 
-    pipes = [await _connected(port, on) for port in ports]
+    pipes = [await _connected(port, on) for port in place.ports[1:]]
     stored.update(dict.fromkeys(pipes, 0))
-    report.send(await _figures(commit))
+    place.report.send(await _figures(place, commit))
     await asyncio.Event().wait()
 
 
