@@ -17,8 +17,8 @@ bits in, and cutting, a write-ahead log of 20 synced records (RocksDB as of rock
 So no mode does it alone: the engine sees one file, in which a length may lie and a torn sector may
 hold anything. We take point in time, which accepts every torn tail, and tell a torn tail from a
 damaged log by the number of the last synced write, kept beside the database (`folder`): a
-database that comes back with fewer writes has lost acknowledged ones and is refused. One kind of
-damage, which no mode survives, is cut off beforehand (`wal`).
+database that comes back with fewer writes has lost acknowledged ones and is refused. What no mode
+survives, or would jump over, is cut off beforehand (`wal`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from raftoral.errors import CorruptionError, RaftoralError, StorageFailed
 from raftoral.storage.base import NodeStore
 from raftoral.storage.folder import Folder
 from raftoral.storage.records import corruption
-from raftoral.storage.wal import cut_recycled
+from raftoral.storage.wal import Room, cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -77,6 +77,7 @@ class RocksDisk:
             self._folder.close()
             raise
         self._views: WeakSet[RocksView] = WeakSet()
+        self._room = Room(Path(self._folder.database))
         self._plain = WriteOptions()
         self._synced = WriteOptions()
         self._synced.sync = True
@@ -101,12 +102,14 @@ class RocksDisk:
     def write(self, batch: Batch, *, sync: bool) -> None:
         """Write ``batch``; with ``sync`` it and all before it are on the disk on return."""
         assert isinstance(batch, WriteBatch)
+        size = batch.size_in_bytes()
         try:
             self._db.write(batch, self._synced if sync else self._plain)
         except Exception as error:
             raise StorageFailed(f"cannot write to {self.path}: {error}") from error
         if sync:
             self._folder.mark(self._db.latest_sequence_number())
+        self._room.wrote(size)
 
     def sync(self) -> None:
         """Return after everything written is on the disk."""
@@ -217,7 +220,7 @@ def _scan(
 
 def _open(folder: Folder) -> Rdict:
     try:
-        cut_recycled(Path(folder.database))
+        cut(Path(folder.database))
         database = Rdict(folder.database, _options(create=folder.synced == 0))
     except Exception as error:
         raise _translated(folder.path, error) from error

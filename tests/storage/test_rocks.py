@@ -18,10 +18,10 @@ import pytest
 from raftoral.errors import CorruptionError, RaftoralError, StorageFailed, UsageError
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.messages import Entry, EntryKind, HardState
+from raftoral.storage import wal
 from raftoral.storage.base import Identity
 from raftoral.storage.folder import Folder
-from raftoral.storage.rocks import RocksNodeStore
-from raftoral.storage.wal import recycled_at
+from raftoral.storage.rocks import RocksDisk, RocksNodeStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,11 +201,12 @@ def test_a_lost_synced_tail_is_refused_every_time(tmp_path: Path, lost: str) -> 
             RocksNodeStore(image)
 
 
-def test_a_sound_log_has_no_recycled_record(tmp_path: Path) -> None:
-    """Whatever the sizes of records are, the look at a log before the opening finds nothing."""
+def test_a_sound_log_is_not_cut(tmp_path: Path) -> None:
+    """Whatever the sizes of records are, a log ends where RocksDB stopped writing, room or not."""
     chance = Random(4)
     store = RocksNodeStore(tmp_path / "data")
     group = store.group(G)
+    end = 0
     for index in range(1, 400):
         size = chance.choice((0, 1, 50, 5_000, 32_000, 33_000, 90_000))
         data = chance.randbytes(chance.randint(size // 2, size))
@@ -213,9 +214,68 @@ def test_a_sound_log_has_no_recycled_record(tmp_path: Path) -> None:
         store.flush(sync=False)
         if index % 20 == 0:
             log = newest_wal(tmp_path / "data").read_bytes()
-            assert recycled_at(log) is None
-            assert recycled_at(log + bytes(100_000)) is None
+            end = wal.end_of(log)
+            written = len(log.rstrip(b"\0"))
+            assert written <= end <= written + 8  # a record's own zeros, or the rest of a block
+            assert wal.end_of(log + bytes(100_000)) in range(end, end + 7)
     store.close()
+
+
+def test_a_log_gets_room_and_keeps_what_it_holds(tmp_path: Path) -> None:
+    """The log that is written is made longer once, each later one too, and nothing is lost by it."""
+    store = RocksNodeStore(tmp_path / "data")
+    logs = set()
+    for index in range(1, 121):
+        group = store.group(G)
+        group.append([Entry(Term(1), Index(index), EntryKind.NORMAL, bytes(100_000))])
+        store.flush(sync=True)
+        log = newest_wal(tmp_path / "data")
+        assert log.stat().st_size == wal.ROOM_BYTES
+        logs.add(log)
+    assert len(logs) > 1
+    image = killed(tmp_path / "data", tmp_path / "image")
+    store.close()
+    for path in (image, tmp_path / "data"):
+        again = RocksNodeStore(path)
+        assert again.group(G).last_index() == 120
+        again.close()
+
+
+def test_nothing_behind_a_hole_comes_back(tmp_path: Path) -> None:
+    """If a crash keeps a later block of unsynced writes and not an earlier one, both are gone.
+
+    RocksDB itself takes the hole for room and would go on behind it.
+    """
+    path = tmp_path / "data"
+    disk = RocksDisk(str(path))
+    block = 32 * 1024
+
+    def write(number: int, size: int) -> None:
+        batch = disk.batch()
+        batch.put(b"%d" % number, bytes([number]) * size)
+        disk.write(batch, sync=number == 0)
+
+    write(0, 10)
+    fill = block - newest_wal(path).stat().st_size - 7 - 12 - 6  # headers, and a key's lengths
+    write(1, fill)
+    assert newest_wal(path).stat().st_size == block, "the first record ends with its block"
+    for number in (2, 3):
+        write(number, block - 25)
+    assert newest_wal(path).stat().st_size >= 3 * block
+    image = killed(path, tmp_path / "image")
+    disk.close()
+    log = newest_wal(image)
+    data = bytearray(log.read_bytes())
+    data[block : 2 * block] = bytes(block)
+    log.write_bytes(data)
+    disk = RocksDisk(str(image))
+    assert [disk.get(b"%d" % number) is not None for number in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    disk.close()
 
 
 def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
