@@ -133,10 +133,12 @@ class Host:
         )
         self._reigning: set[GroupId] = set()
         self._scheduled = False
+        self._news_due = False
         self._stopped: BaseException | None = None
         self._ticks = 0
         self._timer: asyncio.TimerHandle | None = None
         transport.on_frame = self.deliver
+        transport.on_read = self._on_read
         transport.on_peer_up = self._peer_up
         transport.on_peer_down = self._peer_down
 
@@ -203,7 +205,7 @@ class Host:
 
     # -------------------------------------------------------------- in: frames
     def deliver(self, sender: NodeId, frame: Frame) -> None:
-        """Take a frame of a peer; what it leads to is done by the next drain.
+        """Take a frame of a peer; what it leads to is done when all of the read was taken.
 
         Raises `PeerError` if no correct peer can have sent it.
         """
@@ -216,8 +218,13 @@ class Host:
             raise
         except BaseException as error:
             self._fail(error)
-        finally:
+
+    def _on_read(self, more: bool) -> None:  # a callback's only argument
+        """Drain in the turn that read, unless more is there already: then one sync serves all."""
+        if more:
             self.schedule()
+        elif not self._scheduled:
+            self.drain()
 
     def _take(self, sender: NodeId, frame: Frame) -> None:
         kind = frame.kind
@@ -353,23 +360,35 @@ class Host:
         self.drain()
 
     def drain(self) -> None:
-        """Do all that the cores want done, a few rounds at most, the rest soon."""
-        self.router.begin_turn()
+        """Do all that the cores want done, a few rounds at most, the rest soon.
+
+        A commit index that no entries carry waits for the next drain: the callers that it answers
+        often have the next entries by then, which carry it.
+        """
+        news, self._news_due = self._news_due, False
         rounds = 0
         try:
-            while self._stopped is None and rounds < ROUNDS_MAX and self._round():
+            while self._stopped is None and self._round(news=news):
                 rounds += 1
-            self._send()
+                if rounds == ROUNDS_MAX:
+                    self.schedule()
+                    break
+            self._transport.flush()
         except BaseException as error:
             # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
-        if rounds == ROUNDS_MAX or self.router.has_waiting:
+        if any(group.raw.has_news for group in self.groups.values()):
+            self._news_due = True
             self.schedule()
 
-    def _round(self) -> bool:
+    def _round(self, *, news: bool) -> bool:
         """Go once through the fixed order; False if there was nothing to do."""
         self._admit()
-        work = [(each, each.raw.ready()) for each in self.groups.values() if each.raw.has_ready()]
+        work = [
+            (group, group.raw.ready(news=news))
+            for group in self.groups.values()
+            if group.raw.has_ready(news=news)
+        ]
         if not work:
             return False
         # A leader's appends leave before its own sync: it does not count itself until `advance`.

@@ -1,10 +1,9 @@
 """Messages of the cores to frames, and frames back to messages.
 
-Owns how Raft messages travel: all of one drain to one peer share few frames, and an append that
-only tells a commit index waits for one turn of the loop, since the caller that it answers often
-has the next entries by then, which tell it too. Never decides anything. The rules it keeps: a
-message that claims to come from somebody else than its connection does not reach a core; a message
-for a group that is not here is counted and dropped, since peers send again what matters.
+Owns how Raft messages travel: all of one drain to one peer share few frames, and what is the same
+for several peers is encoded once. Never decides anything. The rules it keeps: a message is from
+whom its connection says, and for this node; a message for a group that is not here is counted and
+dropped, since peers send again what matters.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from raftoral.codec import pack_record, unpack_record
-from raftoral.errors import CorruptionError, PeerError
+from raftoral.errors import PeerError
 from raftoral.ids import GroupId, NodeId
-from raftoral.raft.messages import Message, MessageType, from_wire, to_wire
+from raftoral.raft.messages import Message, MessageType, decode, encode
 from raftoral.transport.frame import Frame, Kind, frame_of
 
 if TYPE_CHECKING:
@@ -34,13 +32,12 @@ class Router:
         self._node = node
         self._transport = transport
         self._out: dict[NodeId, list[Any]] = {}
-        self._waiting: dict[tuple[GroupId, NodeId], Message] = {}
-        self._due: dict[tuple[GroupId, NodeId], Message] = {}
+        self._encoded: tuple[tuple[Any, ...], bytes] = ((), b"")
         self.unknown_groups: Counter[GroupId] = Counter()
         """How many messages came for a group that is not here."""
 
     def post(self, group: GroupId, messages: Sequence[Message]) -> list[Message]:
-        """Queue messages of one group until `send`; an append without entries a turn longer.
+        """Queue messages of one group until `send`.
 
         Returns the offers of snapshots, which do not travel as messages.
         """
@@ -49,42 +46,33 @@ class Router:
             if message.type is MessageType.SNAPSHOT:
                 offers.append(message)
                 continue
-            if message.type is MessageType.APPEND:
-                key = group, message.to
-                self._due.pop(key, None)
-                if not message.entries:
-                    self._waiting[key] = message
-                    continue
-                self._waiting.pop(key, None)
-            self._queue(group, message)
+            body = self._out.get(message.to)
+            if body is None:
+                body = self._out[message.to] = []
+            body += (group, self._bytes_of(message))
         return offers
 
-    @property
-    def has_waiting(self) -> bool:
-        """Whether appends without entries wait for the next turn."""
-        return bool(self._waiting)
-
-    def begin_turn(self) -> None:
-        """Note that a turn of the loop has passed: what waited leaves with the next `send`."""
-        self._due, self._waiting = self._waiting, {}
-
-    def _queue(self, group: GroupId, message: Message) -> None:
-        body = self._out.get(message.to)
-        if body is None:
-            body = self._out[message.to] = []
-        body += (group, pack_record(to_wire(message)))
+    def _bytes_of(self, message: Message) -> bytes:
+        """Encode a message, unless the one before it was the same for another peer."""
+        content = (message[0], *message[3:])
+        if content != self._encoded[0]:
+            self._encoded = content, encode(message)
+        return self._encoded[1]
 
     def send(self) -> list[tuple[GroupId, NodeId]]:
         """Send what is queued; return the groups and peers whose messages could not leave."""
-        for (group, _), message in self._due.items():
-            self._queue(group, message)
-        self._due.clear()
+        if not self._out:
+            return []
         lost: list[tuple[GroupId, NodeId]] = []
-        for to, body in self._out.items():
-            for frame in _frames(body):
+        out, self._out, self._encoded = self._out, {}, ((), b"")
+        shared: list[Any] = []
+        frames: list[Frame] = []
+        for to, body in out.items():
+            if body != shared:
+                shared, frames = body, _frames(body)
+            for frame in frames:
                 if not self._transport.send(to, frame):
                     lost += [(GroupId(gid), to) for gid in frame.body[::2]]
-        self._out.clear()
         return lost
 
     def messages(self, sender: NodeId, frame: Frame) -> Iterator[tuple[GroupId, Message]]:
@@ -97,25 +85,19 @@ class Router:
             yield GroupId(group), self.message(sender, data)
 
     def message(self, sender: NodeId, data: bytes) -> Message:
-        """Return the message that ``sender`` packed for this node; `PeerError` for another."""
-        try:
-            message = from_wire(unpack_record(data))
-        except CorruptionError as error:
-            raise PeerError(f"the peer sent a message that is none: {error}") from None
-        if message.from_ != sender or message.to != self._node:
-            raise PeerError(
-                f"node {sender} sent a message from node {message.from_} to node {message.to}"
-            )
-        return message
+        """Return the message that ``sender`` encoded for this node; `PeerError` if it is none."""
+        return decode(data, sender, self._node)
 
 
-def _frames(body: list[Any]) -> Iterator[Frame]:
+def _frames(body: list[Any]) -> list[Frame]:
     """Cut ``[group, data, group, data, ...]`` into frames."""
+    frames = []
     start = size = 0
     for at in range(1, len(body), 2):
         length = len(body[at]) + 16
         if size and size + length > _FRAME_PAYLOAD:
-            yield frame_of(Kind.RAFT, *body[start : at - 1])
+            frames.append(frame_of(Kind.RAFT, *body[start : at - 1]))
             start, size = at - 1, 0
         size += length
-    yield frame_of(Kind.RAFT, *body[start:])
+    frames.append(frame_of(Kind.RAFT, *body[start:]))
+    return frames

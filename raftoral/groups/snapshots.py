@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from raftoral.codec import pack_record
 from raftoral.errors import LimitExceeded, PeerError, UsageError
-from raftoral.raft.messages import Message, Snapshot, to_wire
+from raftoral.raft.messages import Message, Snapshot, encode
 from raftoral.transport.frame import Frame, Kind, fields_of
 
 if TYPE_CHECKING:
@@ -363,7 +362,7 @@ def _goes_on(each: _CatchingUp, now: float, late: float) -> bool:
 
 
 def _parts(message: Message, export: SnapshotExport) -> Iterator[tuple[_Part, bytes]]:
-    yield _Part.BEGIN, pack_record(to_wire(message))
+    yield _Part.BEGIN, encode(message)
     for chunk in export:
         yield _Part.CHUNK, chunk
     yield _Part.END, export.digest

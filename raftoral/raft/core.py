@@ -71,6 +71,9 @@ class Core:
         """What this member answers itself; it counts after the sync, like any other answer."""
         self.read_states: list[ReadState] = []
         self.appends_due = False
+        """Whether the next `Ready` of a batch has appends."""
+        self.news_due = False
+        """Whether a follower could raise its commit index, and no entry is due that tells it."""
 
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
@@ -215,7 +218,7 @@ class Core:
         self.pending_conf_index = NO_INDEX
         self.uncommitted_bytes = 0
         self.reads = ReadQueue()
-        self.appends_due = False
+        self.appends_due = self.news_due = False
         self.progress = {}
         self._set_members(self.membership, frozenset())
 
@@ -391,7 +394,7 @@ class Core:
         if not self.membership.voters:
             return
         if replication.maybe_commit(self):
-            replication.broadcast_append(self)
+            replication.broadcast_commit(self)
         else:
             replication.send_news(self)
         replication.release_reads(self)

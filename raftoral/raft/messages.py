@@ -1,9 +1,9 @@
 """What travels between Raft cores and what must survive a crash.
 
 Owns the entry, the hard state, the configuration, the snapshot and the one message type of the
-protocol, with their plain forms for the wire. Never decides anything: a `Message` that `from_wire`
-returns is well formed, not wise. The rule it keeps: nothing a peer sends reaches the core before
-the type and the bounds of its every field were checked.
+protocol, with their bytes on the wire. Never decides anything: a `Message` that `decode` returns is
+well formed, not wise. The rules it keeps: nothing a peer sends reaches the core before the type and
+the bounds of its every field were checked; and who sent it is known from the connection alone.
 
 Source: Raft paper, figure 2; the message types are those of etcd's Raft.
 """
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
+from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, PeerError
 from raftoral.ids import NOBODY, Index, NodeId, Term
 
@@ -228,54 +229,54 @@ class Message(NamedTuple):
     snapshot: Snapshot | None = None
 
 
-# ------------------------------------------------------------------ the plain form
-def to_wire(message: Message) -> list[object]:
-    """Return ``message`` as nested lists of ints, bytes and None."""
-    snapshot = message.snapshot
-    return [
-        int(message.type),
-        message.to,
-        message.from_,
-        message.term,
-        message.log_term,
-        message.index,
-        message.commit,
-        [[term, index, int(kind), data] for term, index, kind, data in message.entries],
-        int(message.reject),
-        message.reject_hint,
-        message.context,
-        None if snapshot is None else [*meta_to_wire(snapshot.meta), snapshot.data],
-    ]
+# ------------------------------------------------------------------ the bytes of a message
+def encode(message: Message) -> bytes:
+    """Return the bytes of ``message`` without sender and receiver, so that all receivers share them.
+
+    They are a record of ten fields: type, term, log term, index, commit, entries, reject, reject
+    hint, context, and the snapshot's four fields or None.
+    """
+    type_, _, _, term, log_term, index, commit, entries, reject, hint, context, snapshot = message
+    snap = None if snapshot is None else [*meta_to_wire(snapshot.meta), snapshot.data]
+    return pack_record((type_, term, log_term, index, commit, entries, reject, hint, context, snap))
 
 
-def from_wire(wire: object) -> Message:
-    """Return the message of a plain form that a peer sent.
+def decode(data: bytes, sender: NodeId, to: NodeId) -> Message:
+    """Return the message that ``sender`` encoded for ``to``.
 
     Raises `PeerError` unless every field has its type and bounds and the entries follow each
     other without a gap, right behind ``index``.
     """
-    if type(wire) is not list or len(wire) != 12:
-        raise PeerError("a Raft message is a list of 12")
-    kind, to, sender, term, log_term, index, commit, entries, reject, hint, context, snap = wire
+    try:
+        wire = unpack_record(data)
+    except CorruptionError as error:
+        raise PeerError(f"the peer sent a message that is none: {error}") from None
+    if len(wire) != 10:
+        raise PeerError("a Raft message is a list of 10")
+    kind, term, log_term, index, commit, entries, reject, hint, context, snap = wire
     message_type = _MESSAGE_TYPES.get(kind) if type(kind) is int else None
     if message_type is None:
         raise PeerError(f"no Raft message has the type {kind!r:.20}")
-    if type(context) is not bytes or len(context) > CONTEXT_BYTES_MAX:
-        raise PeerError(f"the context of a Raft message is at most {CONTEXT_BYTES_MAX} bytes")
+    for number in (term, log_term, index, commit, hint):
+        if type(number) is not int or not 0 <= number <= NUMBER_MAX:
+            raise PeerError(_BAD_NUMBER.format(number))
     if term == 0 and message_type is not MessageType.READ_INDEX:
         raise PeerError("only a read request has no term")
-    before = Index(_number(index))
+    if type(reject) is not bool:
+        raise PeerError(f"a message is rejected or not, but not {reject!r:.40}")
+    if type(context) is not bytes or len(context) > CONTEXT_BYTES_MAX:
+        raise PeerError(f"the context of a Raft message is at most {CONTEXT_BYTES_MAX} bytes")
     return Message(
         message_type,
-        NodeId(_number(to)),
-        NodeId(_number(sender)),
-        Term(_number(term)),
-        Term(_number(log_term)),
-        before,
-        Index(_number(commit)),
-        _entries(entries, before),
-        _flag(reject),
-        Index(_number(hint)),
+        to,
+        sender,
+        term,
+        log_term,
+        index,
+        commit,
+        _entries(entries, index),
+        reject,
+        hint,
         context,
         None if snap is None else _snapshot(snap),
     )
@@ -294,6 +295,7 @@ def meta_from_wire(wire: object) -> SnapshotMeta:
     return SnapshotMeta(Index(_number(index)), Term(_number(term)), ConfState.from_wire(conf))
 
 
+_BAD_NUMBER: Final = "a term, an index or a node is 0 to 2**63 - 1, not {!r:.40}"
 _MESSAGE_TYPES: Final = {int(kind): kind for kind in MessageType}
 _ENTRY_KINDS: Final = (EntryKind.NORMAL, EntryKind.CONF)
 
@@ -301,12 +303,10 @@ _ENTRY_KINDS: Final = (EntryKind.NORMAL, EntryKind.CONF)
 def _entries(wire: object, before: Index) -> tuple[Entry, ...]:
     if type(wire) is not list:
         raise PeerError("the entries of a Raft message are a list")
-    if not wire:
-        return ()
     entries = []
-    expected = before
+    expected: int = before
     for item in wire:
-        expected = Index(expected + 1)
+        expected += 1
         if type(item) is not list or len(item) != 4:
             raise PeerError("an entry is a list of 4")
         term, index, kind, data = item
@@ -316,7 +316,7 @@ def _entries(wire: object, before: Index) -> tuple[Entry, ...]:
             raise PeerError("an entry's term or kind is out of bounds")
         if index != expected:
             raise PeerError(f"entry {index} stands where {expected} belongs")
-        entries.append(Entry(Term(term), expected, _ENTRY_KINDS[kind], data))
+        entries.append(Entry(term, index, _ENTRY_KINDS[kind], data))  # type: ignore[arg-type]
     return tuple(entries)
 
 
@@ -337,7 +337,7 @@ def _nodes(wire: object) -> tuple[NodeId, ...]:
 
 def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value <= NUMBER_MAX:
-        raise PeerError(f"a term, an index or a node is 0 to 2**63 - 1, not {value!r:.40}")
+        raise PeerError(_BAD_NUMBER.format(value))
     return value
 
 

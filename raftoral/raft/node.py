@@ -47,8 +47,7 @@ class SoftState(NamedTuple):
     role: Role
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """What the core wants done, in this order, before `RawNode.advance`.
 
     Disk before wire: ``messages`` may leave at once; then ``snapshot`` is installed, ``entries`` and
@@ -304,8 +303,13 @@ class RawNode:
         )
 
     # -------------------------------------------------------------- out
-    def has_ready(self) -> bool:
-        """Whether `ready` has anything to say; False between `ready` and `advance`."""
+    def has_ready(self, *, news: bool = True) -> bool:
+        """Whether `ready` has anything to say; False between `ready` and `advance`.
+
+        With ``batch``, a commit index that no entries carry may wait: without ``news`` it does not
+        count here, and `ready` says nothing of it unless entries leave, or a change of the
+        membership may be committed by it.
+        """
         core = self._core
         log = core.log
         return self._taken is None and bool(
@@ -313,6 +317,7 @@ class RawNode:
             or core.messages_after_sync
             or core.loopback
             or core.appends_due
+            or (news and core.news_due)
             or core.reads.needs_round
             or core.read_states
             or log.last > log.handed
@@ -326,20 +331,33 @@ class RawNode:
             or (core.term, core.vote, log.committed) != self._hard_state
         )
 
-    def ready(self) -> Ready:
-        """Return what is to be done now; `advance` must follow once it is done."""
+    @property
+    def has_news(self) -> bool:
+        """Whether followers wait for a commit index that no entries carried yet."""
+        return self._core.news_due
+
+    def ready(self, *, news: bool = True) -> Ready:
+        """Return what is to be done now; `advance` must follow once it is done.
+
+        For ``news`` see `has_ready`.
+        """
         assert self._taken is None, "the last Ready was not advanced"
         core = self._core
         log = core.log
         if core.role is Role.LEADER:
+            # Whom a change of the membership removes is told of its commit now or never.
+            if core.news_due and (news or core.pending_conf_index > log.applied):
+                core.appends_due = True
             replication.flush(core)
-        hard_state = core.hard_state
-        soft_state = SoftState(core.leader, core.role)
         before = self._hard_state
+        hard_state = core.hard_state
+        soft_state = self._soft_state
+        if core.leader != soft_state.leader or core.role is not soft_state.role:
+            soft_state = SoftState(core.leader, core.role)
         entries = log.unstable()
         ready = Ready(
             hard_state=None if hard_state == before else hard_state,
-            soft_state=None if soft_state == self._soft_state else soft_state,
+            soft_state=None if soft_state is self._soft_state else soft_state,
             snapshot=None if log.snapshot_handed else log.pending_snapshot,
             entries=entries,
             committed=log.next_committed(core.config.committed_bytes_max),

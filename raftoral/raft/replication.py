@@ -34,6 +34,14 @@ def broadcast_append(core: Core) -> None:
             send_append(core, node, progress)
 
 
+def broadcast_commit(core: Core) -> None:
+    """Tell every follower how far the log is committed: at once, or when the batch is asked to."""
+    if core.config.batch:
+        core.news_due = True
+    else:
+        broadcast_append(core)
+
+
 def send_news(core: Core) -> None:
     """Send entries to every follower that lacks some; nothing to the others."""
     if core.config.batch:
@@ -50,7 +58,7 @@ def flush(core: Core) -> None:
         broadcast_heartbeat(core)
     if not core.appends_due:
         return
-    core.appends_due = False
+    core.appends_due = core.news_due = False
     last, commit = core.log.last, core.log.committed
     if last > core.log.handed:
         core.send(MessageType.APPEND_RESPONSE, core.id, index=last)
@@ -177,9 +185,12 @@ def on_append_accepted(core: Core, progress: Progress, message: Message) -> None
         progress.become_replicate()
     if maybe_commit(core):
         release_early_reads(core)
-        broadcast_append(core)
+        broadcast_commit(core)
     elif not is_own and progress.can_bump_commit(core.log.committed):
-        _send_soon(core, message.from_, progress)
+        if core.config.batch:
+            core.news_due = True
+        else:
+            send_append(core, message.from_, progress)
     if is_own:
         return
     if core.config.batch:
@@ -188,13 +199,6 @@ def on_append_accepted(core: Core, progress: Progress, message: Message) -> None
         fill_window(core, message.from_, progress)
     if message.from_ == core.transferee and progress.match == core.log.last:
         core.send(MessageType.TIMEOUT_NOW, message.from_)
-
-
-def _send_soon(core: Core, node: NodeId, progress: Progress) -> None:
-    if core.config.batch:
-        core.appends_due = True
-    else:
-        send_append(core, node, progress)
 
 
 def maybe_commit(core: Core) -> bool:

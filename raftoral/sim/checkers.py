@@ -154,8 +154,8 @@ class Checkers:
         self._on_open(node, group, hard)
         ready, apply_conf_change, read_index = raw.ready, raw.apply_conf_change, raw.read_index
 
-        def watched_ready() -> Ready:
-            taken = ready()
+        def watched_ready(*, news: bool = True) -> Ready:
+            taken = ready(news=news)
             self._on_ready(node, group, seen, chosen, taken)
             return taken
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 SHORTEST_DELAY: Final = 0.0002
 DIAL_SECONDS: Final = 0.2
+MORE_TO_READ: Final = 0.3
+"""How often a process finds more to read behind the frames of a read, and goes on with that."""
 _UNORDERED: Final = frozenset({Kind.RAFT, Kind.BEAT})
 
 
@@ -229,13 +231,14 @@ class Network:
         near, peer = link.near, link.peer
         for frame in frames:
             if near.links.get(peer) is not link:
-                return
+                break
             self.on_arrival(peer, near.local.node, frame)
             try:
                 near.take(link, frame)
             except PeerError as error:
                 self.on_peer_error(near.local.node, error)
                 near.hang_up(peer)
+        near.on_read(self.random.random() < MORE_TO_READ)
 
 
 class SimTransport:
@@ -245,6 +248,7 @@ class SimTransport:
         self, network: Network, local: Local, loop: ProcessLoop, clock: ProcessClock
     ) -> None:
         self.on_frame: Callable[[NodeId, Frame], None] = lambda _sender, _frame: None
+        self.on_read: Callable[[bool], None] = lambda _more: None
         self.on_peer_up: Callable[[NodeId, Millis], None] = lambda _node, _wall: None
         self.on_peer_down: Callable[[NodeId], None] = lambda _node: None
         self.name_of: Callable[[NodeId], str | None] = lambda _node: None

@@ -46,6 +46,8 @@ class Transport(Protocol):
     """Frames and calls between nodes; see the module for what holds of all of them."""
 
     on_frame: Callable[[NodeId, Frame], None]
+    on_read: Callable[[bool], None]
+    """Follows the frames of each read; True if more waits to be read already, from any peer."""
     on_peer_up: Callable[[NodeId, Millis], None]
     """A peer is connected; with its wall clock as of the handshake."""
     on_peer_down: Callable[[NodeId], None]

@@ -79,6 +79,7 @@ class MemoryTransport:
 
     def __init__(self, network: MemoryNetwork, local: Local, address: str) -> None:
         self.on_frame: Callable[[NodeId, Frame], None] = lambda _sender, _frame: None
+        self.on_read: Callable[[bool], None] = lambda _more: None
         self.on_peer_up: Callable[[NodeId, Millis], None] = lambda _node, _wall: None
         self.on_peer_down: Callable[[NodeId], None] = lambda _node: None
         self.address = address
@@ -204,6 +205,7 @@ class MemoryLink:
                 self.near.rpc.on_reply(frame)
             else:
                 self.near.on_frame(self.peer, frame)
+        self.near.on_read(False)
 
 
 def _pair(

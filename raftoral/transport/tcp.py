@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import select
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -84,6 +85,7 @@ class TcpTransport:
         Without ``tls`` all peers talk in the clear, and are who they say they are.
         """
         self.on_frame: Callable[[NodeId, Frame], None] = _ignore
+        self.on_read: Callable[[bool], None] = _ignore
         self.on_peer_up: Callable[[NodeId, Millis], None] = _ignore
         self.on_peer_down: Callable[[NodeId], None] = _ignore
         self.name_of: Callable[[NodeId], str | None] = _ignore
@@ -111,7 +113,9 @@ class TcpTransport:
         self._bulk_out: dict[NodeId, Connection] = {}
         self._bulk_in: dict[NodeId, Connection] = {}
         self._unflushed: set[Connection] = set()
+        self._encoded: tuple[Frame | None, bytes] = None, b""
         self._all: set[Connection] = set()
+        self._readable = select.poll()
         self._closed = False
 
     # -------------------------------------------------------------- life
@@ -168,10 +172,14 @@ class TcpTransport:
 
     # -------------------------------------------------------------- frames
     def send(self, to: NodeId, frame: Frame) -> bool:
-        """Queue a frame; see `base.Transport`."""
+        """Queue a frame; see `base.Transport`. What goes to several peers in a row is encoded once."""
         connections = self._bulk_out if frame.kind is Kind.SNAPSHOT else self._open
         connection = connections.get(to)
-        return connection is not None and connection.send(frame)
+        if connection is None:
+            return False
+        if frame is not self._encoded[0]:
+            self._encoded = frame, encode(frame)
+        return connection.queue(self._encoded[1])
 
     def set_bulk(self, peers: Collection[NodeId]) -> None:
         """Keep a connection for SNAPSHOT frames to these peers."""
@@ -188,6 +196,7 @@ class TcpTransport:
 
     def flush(self) -> None:
         """Write what is queued, one write a peer."""
+        self._encoded = None, b""
         if self._unflushed:
             for connection in self._unflushed:
                 connection.write_queue()
@@ -435,13 +444,20 @@ class TcpTransport:
     def began(self, connection: Connection) -> str | None:
         """Take note of a connected socket; return why it must not stay, if so."""
         self._all.add(connection)
+        self._readable.register(connection.fileno, select.POLLIN)
         if self._closed:
             return "this node stops"
         return "too many connections" if len(self._all) > CONNECTIONS_MAX else None
 
+    def read(self) -> None:
+        """The frames of one read were handed on."""
+        self.on_read(bool(self._readable.poll(0)))
+
     def ended(self, connection: Connection) -> None:
         """A connection is closed, by whomever."""
-        self._all.discard(connection)
+        if connection in self._all:
+            self._all.discard(connection)
+            self._readable.unregister(connection.fileno)
         self._unflushed.discard(connection)
         self.rpc.link_lost(connection)
         for connections in (self._bulk_out, self._bulk_in):
@@ -476,6 +492,7 @@ class Connection(asyncio.Protocol):
         self.is_bulk = is_bulk
         self.peer = NOBODY
         self.name = ""
+        self.fileno = -1
         self.lost = asyncio.Event()
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.greeted.add_done_callback(_look_at)
@@ -510,6 +527,7 @@ class Connection(asyncio.Protocol):
         if self._state is _State.CLOSED:
             self._socket.abort()
             return
+        self.fileno = self._socket.get_extra_info("socket").fileno()
         address = self._socket.get_extra_info("peername")
         if address:
             self._host, self._where = address[0], f"{address[0]}:{address[1]}"
@@ -538,7 +556,7 @@ class Connection(asyncio.Protocol):
                 elif self._state is not _State.CLOSED:
                     self._on_greeting(frame)
                 else:
-                    return
+                    break
         except NotTls as error:
             # In the clear, because one of the two speaks nothing else.
             assert self._socket is not None
@@ -546,6 +564,7 @@ class Connection(asyncio.Protocol):
             self._failed(error)
         except PeerError as error:
             self._failed(error)
+        self._owner.read()
 
     def pause_writing(self) -> None:
         """The socket is full; frames wait here, bounded."""
@@ -566,10 +585,11 @@ class Connection(asyncio.Protocol):
     # -------------------------------------------------------------- sending
     def send(self, frame: Frame) -> bool:
         """Queue a frame; False if the queue is full or the connection closed."""
-        if self._state is not _State.OPEN:
-            return False
-        data = encode(frame)
-        if self._queued_bytes + len(data) > QUEUE_BYTES_MAX:
+        return self.queue(encode(frame))
+
+    def queue(self, data: bytes) -> bool:
+        """Queue the bytes of a frame; False if the queue is full or the connection closed."""
+        if self._state is not _State.OPEN or self._queued_bytes + len(data) > QUEUE_BYTES_MAX:
             return False
         if not self._queue:
             self._owner.wants_flush(self)

@@ -22,8 +22,8 @@ from raftoral.raft.messages import (
     MessageType,
     Snapshot,
     SnapshotMeta,
-    from_wire,
-    to_wire,
+    decode,
+    encode,
 )
 from raftoral.raft.node import Config, RawNode, Role
 
@@ -210,7 +210,9 @@ class Network:
         batch, self.wire = self.wire, []
         for message in batch:
             if message.to in self.members and not self.lose(message):
-                self.members[message.to].raw.step(from_wire(to_wire(message)))
+                self.members[message.to].raw.step(
+                    decode(encode(message), message.from_, message.to)
+                )
 
     def settle(self) -> None:
         """Drain and deliver until nothing moves."""

@@ -25,8 +25,8 @@ from raftoral.raft.messages import (
     Snapshot,
     SnapshotMeta,
     Transition,
-    from_wire,
-    to_wire,
+    decode,
+    encode,
 )
 from raftoral.raft.node import Config, RawNode
 from raftoral.raft.progress import ProgressState
@@ -232,7 +232,7 @@ class Simulation:
         raw = self.machines[message.to].raw
         passes = (message.from_ in self.cut) == (message.to in self.cut)
         if raw is not None and passes and self.random.random() >= self.loss:
-            raw.step(from_wire(to_wire(message)))
+            raw.step(decode(encode(message), message.from_, message.to))
         del self.wire[:-400]
 
     def act(self, node: NodeId, raw: RawNode, number: int) -> None:
@@ -313,7 +313,7 @@ class Simulation:
             for message in batch:
                 raw = self.machines[message.to].raw
                 if raw is not None:
-                    raw.step(from_wire(to_wire(message)))
+                    raw.step(decode(encode(message), message.from_, message.to))
             for node, machine in self.machines.items():
                 while machine.raw is not None and machine.raw.has_ready():
                     self.drain(node)

@@ -153,3 +153,26 @@ def test_a_follower_can_forget_its_leader() -> None:
     network[2].campaign()
     network.settle()
     assert network.leaders() == [2]
+
+
+def test_a_commit_index_waits_for_entries() -> None:
+    """What followers may commit is told by the next entries; on its own only where it is asked."""
+    network = Network(3)
+    leader = network.elect(1)
+    leader.propose(b"first")
+    network.wire += network.members[NODE].drain()
+    network.deliver()
+    for node in (2, 3):
+        network.wire += network.members[NodeId(node)].drain()
+    network.deliver()
+    assert leader.commit == leader.status().last
+    ready = leader.ready(news=False)
+    assert (ready.messages, leader.has_news) == ([], True)
+    network.members[NODE].store(ready)
+    leader.advance()
+    assert not leader.has_ready(news=False)
+    assert leader.has_ready()
+    leader.propose(b"second")
+    sent = leader.ready(news=False).messages
+    assert [(m.commit, len(m.entries)) for m in sent] == [(leader.commit, 1)] * 2
+    assert not leader.has_news
