@@ -67,6 +67,30 @@ class RunEnded(UsageError):
     code = "run_ended"
 
 
+class UnknownCallback(UsageError):
+    """This text is no token of a callback, or its run was forgotten."""
+
+    code = "unknown_callback"
+
+
+class CallbackOver(UsageError):
+    """The callback was completed otherwise, or nobody waits for it any more."""
+
+    code = "callback_done"
+
+
+class UnknownSchedule(UsageError):
+    """No schedule has this id."""
+
+    code = "unknown_schedule"
+
+
+class ScheduleConflict(UsageError):
+    """The schedule was changed meanwhile, or its id is taken; look at it and try again."""
+
+    code = "schedule_conflict"
+
+
 class DefinitionRefused(UsageError):
     """The registry refuses this definition, for example a version with another meaning."""
 

@@ -147,7 +147,10 @@ def put_back(txn: Transaction, run_id: RunId, event: Taken | Updated) -> None:
         kind = SIGNAL
     seen = txn.get(kind.seen_key(run_id, mail_id))
     if seen is None:
-        return  # A fork took it over with its history; it never was in a mailbox here.
+        raise UsageError(
+            f"{kind.noun} {mail_id} came with the history that this run was forked from, so it cannot "
+            "be taken again; fork anew, before it was taken"
+        )
     name, number = unpack_record(seen)[:2]
     txn.put(kind.seen_key(run_id, mail_id), pack_record([name, number]))
     payload = pack(event.value, floats=True, bytes_max=EVENT_BYTES_MAX)

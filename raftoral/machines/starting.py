@@ -130,7 +130,7 @@ def _gives_way(known: Run, command: commands.StartRun) -> bool:
 def _join(step: Step, known: Run, command: commands.StartRun, parent: Parent | None) -> Result:
     """Leave the run as it is; who awaits it is told its end, even if it has been before."""
     run = outbox.begun(step, known)
-    if parent is not None:
+    if parent is not None and parent.awaited:
         run = replace(run, parent=command.parent)
         if not run.live and (not run.untold or run.parent != known.parent):
             last = history.decode(runs.last_event(step.txn, run))
