@@ -180,9 +180,10 @@ def backfill(step: Step, command: commands.Backfill) -> Result:
     if not all(0 < at <= DUE_MAX for at in command.times):
         raise UsageError("a run of a schedule belongs to a time before the year 10000")
     outbox.check_room(step.txn)
+    new = replace(known, revision=step.index)
     for at in command.times:
-        _begin(step, known, Millis(at), awaited=False)
-    _store(step, replace(known, revision=step.index), known)
+        new = _begin(step, new, Millis(at), awaited=False)
+    _store(step, new, known)
     return ["ok", len(command.times)]
 
 

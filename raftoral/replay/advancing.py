@@ -133,6 +133,7 @@ class Advancing:
         self._observe = observe
         self._owners: dict[str, Branch] = {}
         self._paths: set[str] = set()
+        self._children: dict[str, str] = {}
         self._live_branches = 1
         self._dropped: set[str] = set()
         self._arrived: dict[str, ChildDone | CallbackDone] = {}
@@ -367,7 +368,7 @@ class Advancing:
     # -------------------------------------------------------------- children, callbacks, restart
     def _ask_child(self, branch: Branch, effect: Call[Any] | Start, path: str) -> str:
         assert self.started is not None
-        child = f"{self.run_id}/{self.started.generation}/{path}"
+        child = self._children.get(path) or f"{self.run_id}/{self.started.generation}/{path}"
         given: Any = to_plain(effect.given)
         detached = isinstance(effect, Start)
         asked = ChildAsked(

@@ -296,6 +296,11 @@ def is_log(data: bytes) -> bool:
     return data[1:8] == b"\xa6Logged"
 
 
+def is_child(data: bytes) -> bool:
+    """Tell whether canonical bytes hold a `ChildAsked`, without decoding them."""
+    return data[1:12] == b"\xaaChildAsked"
+
+
 def decode(data: bytes) -> Event:
     """Return the event of canonical bytes; `CorruptionError` if they hold none."""
     fields = unpack(data)

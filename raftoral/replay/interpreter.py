@@ -52,6 +52,7 @@ from raftoral.replay.history import (
     TimerSet,
     Updated,
     decode,
+    is_child,
 )
 from raftoral.replay.waits import (
     CallbackWait,
@@ -93,7 +94,8 @@ class Replay(Advancing):
     With ``lockstep`` the code never runs ahead of the history: a branch stands at each yielded
     event until it is fed, and a cell holds its value from then on. So a debugger sees every
     statement; a node does not wait. ``observe`` is told the path of each branch and what becomes of
-    it: ``begun``, ``done``, ``failed`` or ``cancelled``.
+    it: ``begun``, ``done``, ``failed`` or ``cancelled``. ``known`` is the history that will be fed, as
+    far as it is at hand: a fork or a retry keeps children under ids of another run or generation.
     """
 
     def __init__(
@@ -103,9 +105,14 @@ class Replay(Advancing):
         *,
         lockstep: bool = False,
         observe: Observer | None = None,
+        known: Iterable[bytes] = (),
     ) -> None:
         super().__init__(run_id, lockstep=lockstep, observe=observe)
         self._begin_body = begin
+        for data in filter(is_child, known):
+            asked = decode(data)
+            assert isinstance(asked, ChildAsked)
+            self._children[asked.path] = asked.id
 
     # -------------------------------------------------------------- looking
     @property
@@ -387,10 +394,10 @@ def advance(run_id: RunId, begin: Begin, history: Iterable[bytes]) -> Outcome:
 
     A pure function of its arguments. Raises `NonDeterminismError` where they do not fit.
     """
-    replay = Replay(run_id, begin)
+    events = list(history)
+    replay = Replay(run_id, begin, known=events)
     last: Event | None = None
     try:
-        events = list(history)
         replay.feed_all(events)
         if replay.ended and events:
             last = decode(events[-1])

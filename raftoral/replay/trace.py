@@ -108,7 +108,7 @@ class Trace:
         """Return a replay that has not passed ``position``: the one at hand, or a new one."""
         if self._live is None or self._live.position > position:
             self.close()
-            self._live = Replay(self.run_id, self._start, lockstep=True)
+            self._live = Replay(self.run_id, self._start, lockstep=True, known=self._history)
         return self._live
 
     def _stop(self, live: Replay, diverged: Divergence | None) -> Stop:

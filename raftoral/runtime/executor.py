@@ -178,14 +178,15 @@ class Executor:
                 self._behind.add(run.id)
                 return
             live.missing = self._loader.missing(live.definition)
-            live.replay = Replay(run.id, self._loader.start(live.definition))
+            events = runs.history(self._port.reader, run.id)
+            live.replay = Replay(run.id, self._loader.start(live.definition), known=events)
         except RaftoralError as error:
             live.stuck = str(error)
             return
         except BaseException as error:
             live.stuck = _failure(live, error)
             return
-        self._feed(live, runs.history(self._port.reader, run.id))
+        self._feed(live, events)
 
     def _feed(self, live: Live, events: list[bytes]) -> None:
         """Feed committed events; a replay that cannot follow makes the run stuck here."""

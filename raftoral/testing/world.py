@@ -446,9 +446,11 @@ class World:
     def _open(self, run: Run) -> None:
         self._close(run.id)
         definition = self._definition(run.name, run.version)
-        replay = Replay(run.id, self._loader.start(definition), observe=self._observe)
+        events = runs.history(self._store, run.id)
+        body = self._loader.start(definition)
+        replay = Replay(run.id, body, observe=self._observe, known=events)
         self._live[run.id] = _Live(run, replay)
-        replay.feed_all(runs.history(self._store, run.id))
+        replay.feed_all(events)
 
     def _close(self, run_id: RunId) -> None:
         live = self._live.pop(run_id, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import msgpack
 
 from raftoral.codec import pack, pack_record
 from raftoral.ids import SLOTS, Epoch, GroupId, Index, Millis, NodeId, Position, RunId, Version
-from raftoral.machines import callbacks, commands, listing, outbox, runs
+from raftoral.machines import callbacks, commands, listing, outbox, runs, schedules
 from raftoral.machines.children import Parent
 from raftoral.machines.outbox import Begin, Say
 from raftoral.replay import history
@@ -23,15 +24,18 @@ IDS = [RunId(f"r{n}") for n in range(6)]
 NODES = [NodeId(n) for n in range(4)]
 SIGNALS = ("go", "stop")
 PATHS = ("a", "b", "scope/c")
+FORKS = [RunId("f0"), RunId("f1"), RunId("r0")]
 KIDS = ("kid", "scope/kid")
+SCHEDULES = ("s1", "s2")
 
 
 def plausible(chance: Random, reader: Reader) -> bytes:
     """Return a command as a node sends it; often one that is taken, given what is stored."""
-    run_id = chance.choice(some_ids(reader))
+    live = list(runs.live_ids(reader)) if chance.random() < 0.6 else []
+    run_id = chance.choice(live or some_ids(reader))
     run = runs.find(reader, run_id)
     epoch = run.epoch if run is not None and chance.random() < 0.9 else Epoch(chance.randrange(9))
-    match chance.randrange(24):
+    match chance.randrange(29):
         case 0 | 1 | 2:
             return start(chance, chance.choice(IDS)).encode()
         case 3 | 4 | 5 | 6 | 7 | 8:
@@ -56,12 +60,18 @@ def plausible(chance: Random, reader: Reader) -> bytes:
             ]
             return commands.Many([*parts, delivery(chance, reader)]).encode()
         case 15:
-            return lifecycle(chance, run_id).encode()
+            return lifecycle(chance, chance.choice(some_ids(reader))).encode()
         case 16 | 17:
             return callback(chance, reader, run_id)
         case 18 | 19 | 20:
             return delivery(chance, reader)
-        case 21:
+        case 21 | 22:
+            return scheduling(chance, reader)
+        case 23 | 24:
+            return retry(chance, reader, run_id).encode()
+        case 25:
+            return fork(chance, reader, run_id)
+        case 26:
             numbers = [number for number, _ in outbox.messages(reader)]
             return commands.OutboxDone([*numbers[: chance.randrange(4)], 3]).encode()
         case _:
@@ -77,7 +87,65 @@ def plausible(chance: Random, reader: Reader) -> bytes:
 def some_ids(reader: Reader) -> list[RunId]:
     """Return the ids that users give, and those of children that are there."""
     known = (run.id for run in listing.newest_first(reader))
-    return [*IDS, *(run_id for run_id in known if "/" in run_id)]
+    return [*IDS, *(run_id for run_id in known if run_id not in IDS)]
+
+
+def retry(chance: Random, reader: Reader, run_id: RunId) -> commands.RetryRun:
+    """Return a retry, mostly of a run that can be retried."""
+    status = chance.choice((runs.FAILED, runs.CANCELLED, runs.TERMINATED))
+    ended = list(listing.newest_first(reader, listing.Filter(status)))
+    run = chance.choice(ended) if ended and chance.random() < 0.8 else runs.find(reader, run_id)
+    if run is None:
+        return commands.RetryRun(run_id, 0)
+    return commands.RetryRun(run.id, max(0, run.generation - (chance.random() < 0.1)))
+
+
+def fork(chance: Random, reader: Reader, run_id: RunId) -> bytes:
+    """Return a fork of a run, at some event."""
+    events = runs.history(reader, run_id)
+    position = Position(chance.randrange(len(events) + 1))
+    run = runs.find(reader, run_id)
+    name, generation = ("w", 0) if run is None else (run.name, run.generation)
+    return commands.Adopt(
+        chance.choice(FORKS),
+        run_id,
+        position,
+        generation,
+        name,
+        Version(1),
+        "m",
+        Index(1),
+        events[:position],
+        chance.choice(([], ["a"])),
+    ).encode()
+
+
+def scheduling(chance: Random, reader: Reader) -> bytes:
+    """Return what an operator or the leader does to a schedule."""
+    name = chance.choice(SCHEDULES)
+    known = schedules.find(reader, name)
+    revision = Index(0) if known is None else known.revision
+    now = runs.clock(reader)
+    later = Millis(chance.choice((0, now + 1, now + 30, max(0, now - 90))))
+    match chance.randrange(9):
+        case 0 | 1:
+            overlap = chance.choice(schedules.OVERLAPS)
+            spec = schedules.Spec("w", 0, pack({"n": 0}), "@daily", "UTC", overlap)
+            if chance.random() < 0.3:
+                spec = replace(spec, catch_up=50, start_at=Millis(900), end_at=Millis(9_000))
+            return commands.PutSchedule(name, spec.encode(), revision, later).encode()
+        case 2:
+            return commands.PauseSchedule(name, "reason").encode()
+        case 3:
+            return commands.ResumeSchedule(name, later).encode()
+        case 4:
+            if chance.random() < 0.7:
+                return commands.Backfill(name, revision, [1_000, max(1, now)]).encode()
+            return commands.DropSchedule(name).encode()
+        case _:
+            at = later if known is None or chance.random() < 0.1 else known.next_at
+            then = Millis(at + 20 if chance.random() < 0.9 else at)
+            return commands.Fired(name, revision, at, then).encode()
 
 
 def start(chance: Random, run_id: RunId, parent: bytes = b"") -> commands.StartRun:
@@ -155,7 +223,7 @@ def last(chance: Random) -> history.Event:
         case 0 | 1:
             return history.Restarted({"n": 1})
         case 2:
-            return history.Ended("failed", ["Broken", "why", {}])
+            return history.Ended("failed", [chance.choice(("Broken", "Timeout")), "why", {}])
         case 3:
             return history.Ended("cancelled", ["Cancelled", "", {}])
         case _:
@@ -173,7 +241,12 @@ def event(chance: Random, reader: Reader, run_id: RunId) -> bytes:
         case 0 | 1:
             made = history.Set(path, chance.randrange(9))
         case 2:
-            made = history.Done(path, b"call", True, "result", 1)
+            where = chance.choice((path, path, path, "undo/a"))
+            made = history.Done(where, b"call", True, "result", 1)
+            if chance.random() < 0.4:
+                made = history.Done(path, b"call", False, ["Broken", "why", {}], 1)
+            elif chance.random() < 0.2:
+                made = history.Retry(path, 1, ["Broken", "why", {}], now)
         case 3:
             made = history.TimerSet(path, Millis(max(0, now + chance.randrange(-5, 60))))
         case 4 | 5:
@@ -199,7 +272,7 @@ def event(chance: Random, reader: Reader, run_id: RunId) -> bytes:
             made = history.CallbackOpened("cb", token(run_id, generation), due, beat)
         case _:
             name = chance.choice(("Timeout", "HeartbeatTimeout"))
-            made = history.CallbackDone("cb", False, [name, "", {}])
+            made = history.CallbackDone("cb", False, [name, "why", {}])
     return history.encode(made)
 
 

@@ -7,16 +7,17 @@ may refuse half way is tried on a copy of everything.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from raftoral.codec import pack, unpack
+from raftoral.codec import pack, unpack, unpack_record
 from raftoral.errors import UsageError
 from raftoral.machines import commands
 from raftoral.machines.callbacks import token_of
 from raftoral.machines.children import Parent, parent_of
 from raftoral.machines.outbox import Begin, Say
+from raftoral.machines.schedules import Spec
 from raftoral.machines.step import Refused
 from raftoral.replay import history
 
@@ -51,6 +52,22 @@ class ModelCallback:
 
 
 @dataclass
+class ModelSchedule:
+    """A schedule."""
+
+    id: str
+    spec: Spec
+    revision: int
+    next: int
+    paused: bool = False
+    current: str = ""
+    begun: int = 0
+    waiting: int = 0
+    fired: int = 0
+    left_out: int = 0
+
+
+@dataclass
 class ModelRun:
     """One run."""
 
@@ -80,6 +97,7 @@ class ModelRun:
     callbacks: dict[str, ModelCallback] = field(default_factory=dict)
     untold: int = 0
     origin: tuple[int, ...] = ()
+    source: str = ""
 
     @property
     def status(self) -> str:
@@ -101,6 +119,7 @@ class Model:
         self.outbox: dict[int, Begin | Say] = {}
         self.posted = 0
         self.expected: dict[int, int] = {}
+        self.schedules: dict[str, ModelSchedule] = {}
         self.origin: tuple[int, int] | None = None
 
     def apply(self, index: int, at: int, command: Command) -> str | list[str]:
@@ -173,7 +192,8 @@ class Model:
     def join(self, run: ModelRun, command: commands.StartRun) -> None:
         """Leave a run as it is, but tell its end to a parent that asks."""
         self.note_origin(run)
-        if command.parent:
+        parent = parent_of(command.parent)
+        if parent is not None and parent.awaited:
             other = run.parent != command.parent
             run.parent = command.parent
             if run.ended is not None and (other or not run.untold):
@@ -302,6 +322,221 @@ class Model:
         """Append what the group itself writes."""
         run.events.append(history.encode(event, floats=True))
 
+    # ------------------------------------------------------------------ retry and fork
+    def retryrun(self, command: commands.RetryRun) -> None:
+        """Let a run go on from before its failure."""
+        run = self.known(command.run_id)
+        if run.generation > command.generation:
+            return
+        if run.generation < command.generation:
+            raise No("stale")
+        if run.ended is None or run.end == "completed":
+            raise No("usage")
+        events: list[Any] = [history.decode(data) for data in run.events]
+        again, place = failed_by(events)
+        before, after = events[:place], events[place:-1]
+        for event in after:
+            if type(event).__name__ == "Done" and event.ok and "undo" in event.path.split("/")[:-1]:
+                raise No("usage")
+        before = [
+            event
+            for event in before
+            if not (type(event).__name__ in ("Retry", "Asked", "TimerSet") and event.path == again)
+        ]
+        for event in list(after):
+            late = type(event).__name__ in ("ChildDone", "CallbackDone") and event.path != again
+            if late and event.path in unfinished(before):
+                before.append(event)
+                after.remove(event)
+        for event in reversed(after):
+            match event:
+                case history.Taken(_, mail_id, value):
+                    if mail_id not in run.seen:
+                        raise No("usage")
+                    box = run.mail.setdefault(run.seen[mail_id], [])
+                    box.insert(0, (mail_id, pack(value)))
+                case history.Updated(_, mail_id, value):
+                    if mail_id not in run.answers:
+                        raise No("usage")
+                    name = run.answers[mail_id][0]
+                    run.answers[mail_id] = (name, None)
+                    run.updates.setdefault(name, []).insert(0, (mail_id, pack(value)))
+        self.outbox.pop(run.untold, None)
+        run.untold, run.end, run.ended, run.refused = 0, "", None, []
+        run.generation, run.epoch = run.generation + 1, self.index
+        run.owner = home(run.id, self.members())
+        waiting = unfinished(before)
+        for number, event in enumerate(before):
+            if isinstance(event, history.ChildAsked) and waiting.get(event.path) is event:
+                before[number] = event._replace(id=f"{run.id}/{run.generation}/{event.path}")
+                self.ask(run, before[number])
+        before[0] = before[0]._replace(generation=run.generation)
+        self.rebuild(run, before)
+
+    def adopt(self, command: commands.Adopt) -> None:
+        """Begin a run with the events of another."""
+        if not self.slots:
+            raise No("wrong_group")
+        source = f"{command.source_id}@{command.position}"
+        if command.run_id in self.runs:
+            if self.runs[command.run_id].source != source:
+                raise No("run_conflict")
+            return
+        events: list[Any] = [history.decode(data) for data in command.events]
+        kinds = [type(event).__name__ for event in events]
+        if len(events) != command.position or kinds[:1] != ["Started"]:
+            raise No("usage")
+        if {"Started", "Ended", "Restarted"} & set(kinds[1:]) or unfinished(events):
+            raise No("usage")
+        if events[0].name != command.name:
+            raise No("usage")
+        run = ModelRun(
+            command.run_id, command.name, events[0].input, 0, self.index, self.now, source=source
+        )
+        run.owner = home(run.id, self.members())
+        run.generation, run.search = command.generation + 1, list(command.search)
+        events[0] = history.Started(
+            run.name,
+            1,
+            "m",
+            events[0].input,
+            self.now,
+            "",
+            run.generation,  # type: ignore[arg-type]
+        )
+        self.rebuild(run, events)
+        self.runs[run.id] = run
+
+    def rebuild(self, run: ModelRun, events: list[Any]) -> None:
+        """Give a run a history, and what follows from it."""
+        run.timers, run.cells, run.callbacks, run.events = {}, {}, {}, []
+        run.cancelled = False
+        for event in events:
+            self.append(run, event)
+            match event:
+                case history.Set(path, value) if path in run.search:
+                    run.cells[path] = pack(value)
+                case history.TimerSet(path, due):
+                    run.timers[path] = due
+                case history.TimerFired(path) | history.Taken(path):
+                    run.timers.pop(path, None)
+                case history.CallbackOpened(path, token, due, beat):
+                    run.callbacks[path] = ModelCallback(token, due, beat, self.now)
+                case history.CallbackDone(path, ok, value):
+                    if path in run.callbacks:
+                        run.callbacks[path].outcome = repr((ok, value))
+                case history.CancelAsked():
+                    run.cancelled = True
+
+    def members(self) -> list[int]:
+        """Return the members that are up."""
+        return [node for node, (_, is_up) in self.up.items() if is_up]
+
+    # ------------------------------------------------------------------ schedules
+    def schedule(self, name: str) -> ModelSchedule:
+        """Return a schedule."""
+        if name not in self.schedules:
+            raise No("unknown_schedule")
+        return self.schedules[name]
+
+    def putschedule(self, command: commands.PutSchedule) -> None:
+        """Store a schedule."""
+        if not self.slots:
+            raise No("wrong_group")
+        spec = Spec(*unpack_record(command.spec))
+        known = self.schedules.get(command.schedule)
+        if known is not None and known.spec == spec:
+            return
+        if command.instead_of != (known.revision if known else 0):
+            raise No("schedule_conflict")
+        if known is None:
+            known = ModelSchedule(command.schedule, spec, 0, 0)
+            self.schedules[command.schedule] = known
+        known.spec, known.revision = spec, self.index
+        known.next = self.until(spec, command.next_at)
+
+    @staticmethod
+    def until(spec: Spec, at: int) -> int:
+        """Return the next time, none behind the end."""
+        if 0 < at < spec.start_at:
+            raise No("usage")
+        return 0 if spec.end_at and at > spec.end_at else at
+
+    def pauseschedule(self, command: commands.PauseSchedule) -> None:
+        """Pause."""
+        known = self.schedule(command.schedule)
+        if not known.paused:
+            known.left_out += bool(known.waiting)
+            known.paused, known.waiting = True, 0
+
+    def resumeschedule(self, command: commands.ResumeSchedule) -> None:
+        """Resume."""
+        known = self.schedule(command.schedule)
+        if known.paused:
+            known.paused, known.next = False, self.until(known.spec, command.next_at)
+
+    def dropschedule(self, command: commands.DropSchedule) -> None:
+        """Drop."""
+        self.schedules.pop(command.schedule, None)
+
+    def backfill(self, command: commands.Backfill) -> None:
+        """Start all of these."""
+        known = self.schedule(command.schedule)
+        if command.revision != known.revision:
+            raise No("stale")
+        for at in command.times:
+            self.fire(known, at, awaited=False)
+        known.revision = self.index
+
+    def fire(self, known: ModelSchedule, at: int, *, awaited: bool) -> None:
+        """Start the run of a time."""
+        run_id = f"{known.id}@1970-01-01T{at // 3_600_000:02}:{at // 60_000 % 60:02}:"
+        run_id += f"{at // 1000 % 60:02}" + (f".{at % 1000:03}" if at % 1000 else "") + "Z"
+        parent = Parent(known.id, 0, "", awaited, self.index)  # type: ignore[arg-type]
+        spec = known.spec
+        begin = Begin(run_id, parent.encode(), spec.name, spec.version, spec.input)  # type: ignore[arg-type]
+        number = self.post(begin)
+        known.fired += 1
+        if awaited:
+            known.current, known.begun = run_id, number
+
+    def fired(self, command: commands.Fired) -> None:
+        """Fire, wait, or leave out."""
+        known = self.schedule(command.schedule)
+        stale = command.revision != known.revision or known.paused or not known.next
+        if stale or command.at != known.next:
+            raise No("stale")
+        if command.at > self.now:
+            raise No("early")
+        if command.next_at and command.next_at <= command.at:
+            raise No("usage")
+        spec, at = known.spec, command.at
+        known.next = self.until(spec, command.next_at)
+        if spec.catch_up and self.now - at > spec.catch_up:
+            known.left_out += 1
+        elif spec.overlap == "allow":
+            self.fire(known, at, awaited=False)
+        elif not known.current:
+            self.fire(known, at, awaited=True)
+        elif spec.overlap == "skip":
+            known.left_out += 1
+        elif spec.overlap == "buffer_one":
+            known.left_out += bool(known.waiting)
+            known.waiting = known.waiting or at
+        else:
+            known.left_out += bool(known.waiting)
+            if not known.waiting:
+                self.close_begun(known.current, known.begun, spec.overlap.removesuffix("_other"))
+            known.waiting = at
+
+    def scheduledended(self, command: commands.ScheduledEnded) -> None:
+        """Go on with the run that waits."""
+        known = self.schedules.get(command.schedule)
+        if known is not None and known.current and known.current == command.run_id:
+            at, known.current, known.begun, known.waiting = known.waiting, "", 0, 0
+            if at:
+                self.fire(known, at, awaited=True)
+
     # ------------------------------------------------------------------ from outside
     def known(self, run_id: str) -> ModelRun:
         """Return a run."""
@@ -420,13 +655,15 @@ class Model:
         child = run.children.pop(path, None)
         if child is None or child.close == "abandon":
             return
-        begin = self.outbox.get(child.number)
+        self.close_begun(child.id, child.number, child.close)
+
+    def close_begun(self, run_id: str, number: int, how: str) -> None:
+        """Close a run, but not before it is known to have begun."""
+        begin = self.outbox.get(number)
         if isinstance(begin, Begin):
-            self.outbox[child.number] = Begin(
-                begin.run_id, begin.parent, begin.name, begin.version, begin.input, child.close
-            )
+            self.outbox[number] = replace(begin, then=how)
         else:
-            self.close(child.id, child.close)
+            self.close(run_id, how)
 
     def close(self, run_id: str, how: str) -> None:
         """Ask for another run to be closed."""
@@ -442,6 +679,10 @@ class Model:
         if event is None:
             event = history.decode(run.events[-1])
         self.outbox.pop(run.untold, None)
+        if not parent.path:
+            over = commands.ScheduledEnded(parent.id, run.id)  # type: ignore[arg-type]
+            run.untold = self.post(Say(parent.id, over.encode(), run.id))
+            return
         done = commands.ChildDone(
             parent.id,  # type: ignore[arg-type]
             parent.generation,
@@ -561,6 +802,39 @@ class Model:
         ]
         for run_id in old[: command.limit]:
             del self.runs[run_id]
+
+
+def unfinished(events: list[Any]) -> dict[str, Any]:
+    """Return the children and callbacks that wait."""
+    waiting = {}
+    for event in events:
+        kind = type(event).__name__
+        if kind == "CallbackOpened" or (kind == "ChildAsked" and not event.detached):
+            waiting[event.path] = event
+        if kind in ("CallbackDone", "ChildDone", "ChildLeft"):
+            waiting.pop(event.path, None)
+    return waiting
+
+
+def failed_by(events: list[Any]) -> tuple[str, int]:
+    """Return the step that is to be done again, and from where on in the history."""
+    last = events[-1]
+    kinds = [type(event).__name__ for event in events]
+    if last.status != "failed":
+        return "", kinds.index("CancelAsked") if "CancelAsked" in kinds else len(events) - 1
+    for place in reversed(range(len(events) - 1)):
+        event = events[place]
+        if kinds[place] not in ("Done", "ChildDone", "CallbackDone") or event.ok:
+            continue
+        if repr(event.value) != repr(last.value):
+            continue
+        opened = [
+            number
+            for number, other in enumerate(events)
+            if kinds[number] == "CallbackOpened" and other.path == event.path
+        ]
+        return event.path, opened[0] if kinds[place] == "CallbackDone" and opened else place
+    return "", len(events) - 1
 
 
 def home(run_id: str, nodes: list[Any]) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import astuple
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,6 +21,7 @@ from raftoral.machines import (
     mail,
     outbox,
     runs,
+    schedules,
     search,
     starting,
 )
@@ -30,6 +30,7 @@ from raftoral.machines.placement import home_of, slot_of
 from raftoral.replay import history
 from raftoral.replay.history import Done, Ended, Set, Taken, TimerFired, TimerSet, encode
 from tests.machines.checks import check_indexes
+from tests.machines.group import Group, R
 from tests.machines.hostile import SIGNALS, plausible, some_ids
 from tests.machines.model import Model
 
@@ -38,56 +39,6 @@ if TYPE_CHECKING:
 
     from raftoral.kv import Reader
     from raftoral.machines.base import Result
-
-R = RunId("r")
-
-
-class Group:
-    """A group under test: each call applies one command and returns its result."""
-
-    def __init__(self, members: int = 3) -> None:
-        self.state = MemoryKeyValue()
-        self.machine = Execution()
-        self.index = 0
-        self.now = 1_000
-        self.events: list[Any] = []
-        self.apply(commands.OwnSlots(b"\xff" * (SLOTS // 8)))
-        for node in range(1, members + 1):
-            self.apply(commands.Publish(NodeId(node), "boot"))
-
-    def apply(self, command: commands.Command | bytes, at: int | None = None) -> Result:
-        """Apply a command at a time, ``now`` if none is given."""
-        self.index += 1
-        data = command if isinstance(command, bytes) else command.encode()
-        when = Millis(self.now if at is None else at)
-        result, events = self.machine.apply(Index(self.index), when, data, self.state)
-        self.events = list(events)
-        check_indexes(self.state)
-        return result
-
-    def start(self, run_id: str = "r", name: str = "w", given: object = 1) -> Result:
-        """Start a run."""
-        bytes_ = pack({"x": given})
-        return self.apply(commands.StartRun(RunId(run_id), name, Version(1), "m", bytes_, Index(0)))
-
-    def settle(self, *events: history.Event, run_id: str = "r", **other: int) -> Result:
-        """Settle events at the current end in the name of the current owner."""
-        run = self.run(run_id)
-        epoch = Epoch(other.get("epoch", run.epoch))
-        base = Position(other.get("base", run.length))
-        return self.apply(
-            commands.Settle(RunId(run_id), epoch, base, [encode(each) for each in events])
-        )
-
-    def signal(self, name: str, signal_id: str, payload: Any = 1, run_id: str = "r") -> Result:
-        """Send a signal."""
-        return self.apply(commands.Signal(RunId(run_id), name, signal_id, pack(payload)))
-
-    def run(self, run_id: str = "r") -> runs.Run:
-        """Return the record of a run."""
-        run = runs.find(self.state, RunId(run_id))
-        assert run is not None
-        return run
 
 
 # ------------------------------------------------------------------ the second implementation
@@ -110,18 +61,43 @@ def test_the_machine_agrees_with_a_dumb_one(seed: int) -> None:
 
 def test_the_random_commands_reach_every_answer() -> None:
     """The random commands are worth their name: each answer of the machine comes up."""
-    seen: Counter[str] = Counter()
-    chance, state, at = Random(1), MemoryKeyValue(), 1_000
-    Execution().apply(Index(1), Millis(1), commands.OwnSlots(b"\xff" * 128).encode(), state)
-    for index in range(2, 6_000):
-        at += chance.randrange(-10, 40)
-        data = plausible(chance, state)
-        result, _ = Execution().apply(Index(index), Millis(at), data, state)
-        seen.update([f"{data[1:8]!r} {codes(result)}"] if codes(result) != "ok" else [])
-        seen.update(each for each in (codes(result),) if isinstance(each, str))
-    assert {"ok", "stale", "early", "usage", "run_conflict", "run_ended", "unknown_run"} <= set(
-        seen
-    )
+    seen: set[str] = set()
+    for seed in range(3):
+        chance, state, at = Random(seed), MemoryKeyValue(), 1_000
+        Execution().apply(Index(1), Millis(1), commands.OwnSlots(b"\xff" * 128).encode(), state)
+        for index in range(2, 4_000):
+            at += chance.randrange(-10, 40)
+            data = plausible(chance, state)
+            result, _ = Execution().apply(Index(index), Millis(at), data, state)
+            seen.update(answers(data, result))
+    assert set(REACHED.split()) - seen == set()
+
+
+REACHED = """
+start:started start:joined start:run_conflict settle:ok settle:stale settle:early settle:usage
+cancel:cancelling cancel:asked cancel:run_ended terminate:terminated terminate:run_ended pause:paused
+resume:running resume:parked retry:retried retry:usage adopt:started adopt:joined adopt:run_conflict
+adopt:usage forget:ok signal:delivered signal:seen signal:run_ended signal:unknown_run
+update:delivered update:seen update:answered update:run_ended complete:completed complete:seen
+complete:callback_done complete:unknown_callback beat:beaten beat:callback_done
+beat:unknown_callback delivered:passed delivered:ok passed:ok outbox:ok child:told child:dropped
+schedule:stored schedule:known pauseschedule:paused resumeschedule:resumed dropschedule:dropped
+fired:ok fired:stale fired:usage fired:unknown_schedule backfill:ok scheduledended:told
+scheduledended:dropped publish:published publish:known takeover:ok handover:ok handover:stale
+"""
+
+
+def answers(data: bytes, result: Result) -> list[str]:
+    """Return the tags of a command and of those inside, each with what it was answered."""
+    command = commands.decode(data)
+    if isinstance(command, commands.Many):
+        parts = zip(command.commands, result[1], strict=True)
+        return [each for inside, answer in parts for each in answers(inside, answer)]
+    word = str(result[1]) if len(result) > 1 and isinstance(result[1], str) else "ok"
+    if isinstance(command, commands.Delivered) and word != "passed":
+        return ["delivered:ok", *answers(command.command, result)]
+    word = "ok" if command.tag in ("fired", "settle") and result[0] == "ok" else word
+    return [f"{command.tag}:{word}"]
 
 
 def codes(result: Result) -> str | list[str]:
@@ -166,6 +142,18 @@ def compare(state: MemoryKeyValue, model: Model) -> None:
         )
     assert {n: v for n, v in runs.members(state).items()} == model.up  # noqa: C416
     assert runs.clock(state) == model.now
+    for schedule in schedules.by_id(state):
+        known = model.schedules[schedule.id]
+        assert (schedule.revision, schedule.next_at, schedule.plan) == (
+            known.revision,
+            known.next,
+            known.spec,
+        )
+        assert (schedule.current, schedule.waiting) == (known.current, known.waiting)
+        assert (schedule.fired, schedule.left_out) == (known.fired, known.left_out)
+    assert [each.id for each in schedules.by_id(state)] == sorted(model.schedules)
+    due = sorted((s.next, s.id) for s in model.schedules.values() if s.next and not s.paused)
+    assert list(schedules.by_due(state)) == due
     assert dict(outbox.messages(state)) == model.outbox
     assert outbox.low(state) == min(model.outbox, default=model.posted + 1)
 
