@@ -6,7 +6,7 @@ Owns the table of routes, which is also what the OpenAPI page is made of. Keeps 
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
@@ -20,6 +20,7 @@ from starlette.routing import Route
 from raftoral.api import bodies
 from raftoral.api.failures import answer_for, refusal
 from raftoral.api.guard import Guard
+from raftoral.api.streams import Message, streamed
 from raftoral.convert import to_json
 from raftoral.errors import InvalidInput
 from raftoral.replay.history import decode
@@ -39,12 +40,15 @@ LIMIT_MAX: Final = 1_000
 
 STATUSES: Final = get_args(Status)
 
-Handler: TypeAlias = Callable[["Backend", "Request"], Awaitable[object]]
+Handler: TypeAlias = Callable[["Backend", "Request"], Awaitable[object] | AsyncIterator[Message]]
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One path and method: who answers, and what goes in and out (for the OpenAPI page)."""
+    """One path and method: who answers, and what goes in and out (for the OpenAPI page).
+
+    A ``stream`` has one ``answer`` after the other.
+    """
 
     method: str
     path: str
@@ -53,6 +57,7 @@ class Endpoint:
     answer: type
     body: type | None = None
     query: tuple[tuple[str, type], ...] = ()
+    stream: bool = False
 
 
 # ------------------------------------------------------------------ definitions
@@ -109,7 +114,7 @@ async def _signal(node: Backend, request: Request) -> object:
 
 
 async def _history(node: Backend, request: Request) -> object:
-    local = request.query_params.get("local", "0") not in ("", "0", "false")
+    local = _flag(request, "local")
     return history_body(await node.history(request.path_params["id"], local=local))
 
 
@@ -138,6 +143,40 @@ def _event(position: int, data: bytes) -> bodies.EventBody:
         describe(event),
         base64.b64encode(data).decode("ascii"),
     )
+
+
+async def _query(node: Backend, request: Request) -> object:
+    path = request.path_params
+    return bodies.Answer(
+        await node.query(path["id"], path["name"], consistent=_flag(request, "consistent"))
+    )
+
+
+async def _watch(node: Backend, request: Request) -> AsyncIterator[Message]:
+    async for view in node.watch(request.path_params["id"]):
+        yield Message("run", view)
+
+
+async def _follow(node: Backend, request: Request) -> AsyncIterator[Message]:
+    generation, position = _number(request, "generation", 0), _number(request, "position", 0)
+    last = request.headers.get("last-event-id", "")
+    if last:
+        generation, position = _behind(last)
+    run_id = request.path_params["id"]
+    async for steps in node.follow(run_id, generation=generation, position=position):
+        for number, data in enumerate(steps.events, steps.position):
+            event = _event(number, data)
+            fields = {field: getattr(event, field) for field in event.__slots__}
+            body = bodies.StepBody(**fields, generation=steps.generation)
+            yield Message("step", body, f"{steps.generation}.{number}")
+
+
+def _behind(last: str) -> tuple[int, int]:
+    """Return generation and position of the step behind the one that was seen last."""
+    generation, dot, position = last.partition(".")
+    if not dot or not generation.isdecimal() or not position.isdecimal() or len(last) > 40:
+        raise InvalidInput(f"Last-Event-ID is the id of a step, such as 0.7, not {last!r:.40}")
+    return int(generation), int(position) + 1
 
 
 # ------------------------------------------------------------------ the cluster
@@ -214,6 +253,32 @@ ENDPOINTS: Final = (
         bodies.History,
         query=(("local", int),),
     ),
+    Endpoint(
+        "GET",
+        "/v1/runs/{id}/watch",
+        "Stream the run (`run`) as it stands and at each change of its standing, until it ended.",
+        _watch,
+        RunView,
+        stream=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/runs/{id}/events",
+        "Stream the settled steps (`step`) as they come, until the run has ended; "
+        "Last-Event-ID, or generation and position, say where to begin.",
+        _follow,
+        bodies.StepBody,
+        query=(("generation", int), ("position", int)),
+        stream=True,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/runs/{id}/queries/{name}",
+        "Answer a query of the run's workflow; consistent=1 brings the answering node up to date.",
+        _query,
+        bodies.Answer,
+        query=(("consistent", int),),
+    ),
     Endpoint("GET", "/v1/status", "Show the cluster as this node sees it.", _status, ClusterView),
     Endpoint("GET", "/v1/nodes", "List the nodes of the cluster.", _nodes, bodies.Nodes),
     Endpoint(
@@ -245,12 +310,16 @@ def application(node: Backend, bound_to: str = "127.0.0.1") -> Starlette:
 
 
 async def _answer(node: Backend, endpoint: Endpoint, request: Request) -> Response:
+    doing = f"{endpoint.method} {request.url.path}"
     try:
-        answer = await endpoint.handler(node, request)
+        answered = endpoint.handler(node, request)
+        if isinstance(answered, AsyncIterator):
+            return await streamed(answered, doing)
+        answer = await answered
         status = 503 if isinstance(answer, bodies.Health) and not answer.ok else 200
         return Response(to_json(answer), status, media_type="application/json")
     except Exception as error:
-        return answer_for(error, f"{endpoint.method} {request.url.path}")
+        return answer_for(error, doing)
 
 
 async def _openapi(_request: Request) -> Response:
@@ -264,6 +333,10 @@ async def _no_such_path(_request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         return refusal(405, "method_not_allowed", "this path takes another method")
     return refusal(error.status_code, "not_found", "no such path; /openapi.json lists them")
+
+
+def _flag(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "0") not in ("", "0", "false")
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
+    from raftoral.runtime.histories import Steps
     from raftoral.runtime.views import (
         ClusterView,
         DefinitionView,
@@ -69,6 +70,18 @@ class Backend(Protocol):
 
     def history(self, id: str, *, local: bool = False) -> Awaitable[HistoryView]:
         """Return the settled steps; ``local`` reads this node's own copy, however old."""
+        ...
+
+    def follow(self, id: str, *, generation: int = 0, position: int = 0) -> AsyncIterator[Steps]:
+        """Yield the settled steps as they come, from one on, until the run has ended."""
+        ...
+
+    def watch(self, id: str) -> AsyncIterator[RunView]:
+        """Yield the run as it stands, and again at each change of its standing, until it ended."""
+        ...
+
+    def query(self, run_id: str, query: str, *, consistent: bool = False) -> Awaitable[Any]:
+        """Return what a query makes of the run's committed cells."""
         ...
 
     def nodes(self) -> Awaitable[Sequence[NodeView]]:

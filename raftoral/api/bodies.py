@@ -104,6 +104,20 @@ class EventBody:
 
 
 @dataclass(frozen=True, slots=True)
+class StepBody(EventBody):
+    """A settled step as it is followed: also which generation of the run it belongs to."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query answers."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The settled steps of a run, and the definition that it is pinned to (``ir`` in base64).
 

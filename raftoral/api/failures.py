@@ -19,11 +19,13 @@ log = logging.getLogger("raftoral.api")
 _STATUS: Final[tuple[tuple[type[errors.RaftoralError], int], ...]] = (
     (errors.UnknownDefinition, 404),
     (errors.UnknownRun, 404),
+    (errors.UnknownQuery, 404),
     (errors.RunConflict, 409),
     (errors.RunEnded, 409),
     (errors.DefinitionRefused, 409),
     (errors.LimitExceeded, 413),
     (errors.UsageError, 400),
+    (errors.QueryFailed, 422),
     (errors.Unavailable, 503),
     (errors.PeerError, 502),
     (errors.RaftoralError, 500),
@@ -45,7 +47,15 @@ def refusal(status: int, code: str, message: str) -> Response:
 
 def answer_for(error: Exception, doing: str) -> Response:
     """Return the answer for an error that a handler raised while ``doing`` something."""
+    problem = problem_of(error, doing)
+    status = status_of(error) if isinstance(error, errors.RaftoralError) else 500
+    return refusal(status, problem["code"], problem["message"])
+
+
+def problem_of(error: Exception, doing: str) -> dict[str, str]:
+    """Return what callers are told of an error; what is none of ours is logged here."""
     if isinstance(error, errors.RaftoralError):
-        return refusal(status_of(error), error.code, str(error))
+        return {"code": error.code, "message": str(error)}
     log.error("%s failed unexpectedly", doing, exc_info=error)
-    return refusal(500, "internal", "the node met an unexpected error; its log has what happened")
+    message = "the node met an unexpected error; its log has what happened"
+    return {"code": "internal", "message": message}

@@ -38,7 +38,7 @@ def _operation(endpoint: Endpoint, schemas: dict[type, dict[str, Any]]) -> dict[
         "operationId": endpoint.handler.__name__.strip("_"),
         "parameters": [*_in_path(endpoint), *_in_query(endpoint)],
         "responses": {
-            "200": _content("The answer.", schemas[endpoint.answer]),
+            "200": _answer(endpoint, schemas[endpoint.answer]),
             "default": _content("What went wrong.", schemas[bodies.Failure]),
         },
     }
@@ -48,6 +48,12 @@ def _operation(endpoint: Endpoint, schemas: dict[type, dict[str, Any]]) -> dict[
             "content": {"application/json": {"schema": schemas[endpoint.body]}},
         }
     return operation
+
+
+def _answer(endpoint: Endpoint, schema: dict[str, Any]) -> dict[str, Any]:
+    if not endpoint.stream:
+        return _content("The answer.", schema)
+    return _content("Server-sent events with these bodies.", schema, "text/event-stream")
 
 
 def _in_path(endpoint: Endpoint) -> list[dict[str, Any]]:
@@ -65,5 +71,7 @@ def _in_query(endpoint: Endpoint) -> list[dict[str, Any]]:
     ]
 
 
-def _content(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _content(
+    description: str, schema: dict[str, Any], kind: str = "application/json"
+) -> dict[str, Any]:
+    return {"description": description, "content": {kind: {"schema": schema}}}

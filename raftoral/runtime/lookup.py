@@ -67,6 +67,19 @@ class Lookup:
         found = await self._subscriptions.until(Topic(group, chosen, STANDING), ended, timeout)
         return found if found is not None else await self.show(run_id)
 
+    async def next_standing(self, run_id: str, last: RunView | None) -> RunView:
+        """Return the run once its status, owner or reason is another than in ``last``."""
+        chosen = runs.check_run_id(run_id)
+        group = self._routing.group_of(chosen)
+
+        async def another() -> RunView | None:
+            view = await self.show(run_id, local=True)
+            return view if last is None or _standing(view) != _standing(last) else None
+
+        found = await self._subscriptions.until(Topic(group, chosen, STANDING), another)
+        assert found is not None, "there is no limit of time"
+        return found
+
     # -------------------------------------------------------------- one run of a group that is here
     async def find(self, group: GroupId, run_id: RunId) -> runs.Run:
         """Return the run as it stands here; what is not here is looked for behind a barrier."""
@@ -116,3 +129,7 @@ class Lookup:
             reason=run.reason or executor.problem(run.id),
             waiting_for=executor.waiting_for(run.id),
         )
+
+
+def _standing(view: RunView) -> tuple[object, ...]:
+    return view.status, view.owner, view.epoch, view.reason

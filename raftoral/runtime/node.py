@@ -273,6 +273,19 @@ class Node:
         """Return a run's settled steps; ``local`` reads what this very node has stored."""
         return await self._ask(lambda engine: engine.services.histories.history(id, local=local))
 
+    async def watch(self, id: str) -> AsyncIterator[RunView]:
+        """Yield a run as it stands, and again when its status, owner or reason changed.
+
+        The last view is the one of its end.
+        """
+        view: RunView | None = None
+        while view is None or not view.ended:
+            view = await self._standing_after(id, view)
+            yield view
+
+    async def _standing_after(self, id: str, last: RunView | None) -> RunView:
+        return await self._ask(lambda engine: engine.services.lookup.next_standing(id, last))
+
     async def follow(
         self, id: str, *, generation: int = 0, position: int = 0
     ) -> AsyncIterator[Steps]:
