@@ -92,7 +92,33 @@ def python_definition(workflow: Workflow[Any, Any]) -> Definition:
         ) from None
     digest = code_hash(source)
     text = sha256(source.encode()).hexdigest()
-    return Definition(workflow.name, workflow.version, "python", digest, text, source, b"")
+    ir = Interface(tuple(workflow.signature.parameters), workflow.search).encode()
+    return Definition(workflow.name, workflow.version, "python", digest, text, source, ir)
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What of a Python workflow every node has to know, also one without its code.
+
+    ``parameters`` are their names in their order, ``search`` the cells that runs are listed by.
+    It is the ``ir`` of the definition.
+    """
+
+    parameters: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+
+    def encode(self) -> bytes:
+        """Return the stored bytes."""
+        return pack_record([self.parameters, self.search])
+
+    @classmethod
+    def of(cls, definition: Definition) -> Interface:
+        """Return the interface of a Python definition."""
+        match unpack_record(definition.ir):
+            case [list(parameters), list(search)]:
+                return cls(tuple(parameters), tuple(search))
+            case _:
+                raise CorruptionError(f"the interface of {definition} cannot be read")
 
 
 def code_hash(source: str) -> str:

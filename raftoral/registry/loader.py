@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from raftoral.convert import to_plain
 from raftoral.errors import InvalidInput, QueryFailed, UnknownDefinition, UnknownQuery
 from raftoral.lang import compile as language
-from raftoral.registry.definition import Definition, python_definition
+from raftoral.registry.definition import Definition, Interface, python_definition
 from raftoral.registry.python import python_input, start_python
 
 if TYPE_CHECKING:
@@ -128,11 +128,24 @@ class Loader:
         if definition.kind == "rwf":
             return language.decode_input(definition.ir, to_plain(given))
         workflow = self._registry.workflows.get((definition.name, definition.version))
-        if workflow is None:
-            if not isinstance(given, dict):
-                raise InvalidInput(
-                    f"{definition} is not registered on this node, so its input must be given by "
-                    "name"
-                )
-            return to_plain(given)  # type: ignore[return-value]
-        return python_input(workflow, given)
+        if workflow is not None:
+            return python_input(workflow, given)
+        return to_plain(_named(definition, given))  # type: ignore[return-value]
+
+    def search(self, definition: Definition) -> list[str]:
+        """Return the names of the cells that runs of ``definition`` are listed by."""
+        return [] if definition.kind == "rwf" else [*Interface.of(definition).search]
+
+
+def _named(definition: Definition, given: object) -> dict[str, object]:
+    """Return an input by name, for a Python workflow whose code is not here."""
+    parameters = Interface.of(definition).parameters
+    takes = f"{definition} takes ({', '.join(parameters)})"
+    if not isinstance(given, dict):
+        values = given if isinstance(given, (list, tuple)) else [given]
+        if len(values) > len(parameters):
+            raise InvalidInput(f"{takes}, not {len(values)} values")
+        return dict(zip(parameters, values, strict=False))
+    if unknown := sorted(given.keys() - set(parameters)):
+        raise InvalidInput(f"{takes}, not {unknown[0]!r:.60}")
+    return given

@@ -34,7 +34,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
-@workflow("doubled", version=1)
+@workflow("doubled", version=1, search=("found",))
 def doubled(number: int) -> Flow[int]:
     """Do the same in Python."""
     return (yield from Compute("twice", DOUBLE, number))
@@ -95,7 +95,7 @@ def test_what_is_missing_is_named() -> None:
 
 
 def test_input_is_checked_where_the_types_are_known() -> None:
-    """Both kinds check their input by name; an unregistered Python workflow takes names only."""
+    """Both kinds check their input; without its code, a Python workflow's by the names it takes."""
     loader, empty = Loader(Registry(workflows=[doubled])), Loader(Registry())
     python = python_definition(doubled)
     assert loader.checked_input(python, [4]) == {"number": 4}
@@ -104,8 +104,13 @@ def test_input_is_checked_where_the_types_are_known() -> None:
     for definition in (python, rwf()):
         with pytest.raises(InvalidInput):
             loader.checked_input(definition, {"number": "four"})
-    with pytest.raises(InvalidInput, match="by name"):
-        empty.checked_input(python, [4])
+    assert empty.checked_input(python, [4]) == {"number": 4}
+    with pytest.raises(InvalidInput, match=r"takes \(number\), not 'letter'"):
+        empty.checked_input(python, {"letter": "a"})
+    with pytest.raises(InvalidInput, match=r"takes \(number\), not 2 values"):
+        empty.checked_input(python, [4, 5])
+    assert empty.search(python) == ["found"]
+    assert empty.search(rwf()) == []
 
 
 def test_results_are_checked_by_what_a_definition_declares() -> None:
