@@ -62,7 +62,7 @@ class RunConflict(UsageError):
 
 
 class RunEnded(UsageError):
-    """The run has ended, so it takes no more signals."""
+    """The run has ended, so it takes no more of this kind."""
 
     code = "run_ended"
 
@@ -200,6 +200,12 @@ class WorkflowFailed(RaftoralError):
         self.attempts = attempts
 
 
+class UpdateRefused(WorkflowFailed):
+    """The workflow refused an update; name, message and details are those of its handler's error."""
+
+    code = "update_refused"
+
+
 class QueryFailed(RaftoralError):
     """A query of a workflow raised an error, or answered with what cannot be sent."""
 
@@ -235,3 +241,13 @@ class NonDeterminismError(RaftoralError):
         self.recorded = recorded
         self.yielded = yielded
         self.where = where
+
+
+# ------------------------------------------------------------------ across a boundary
+def plain_kinds(root: type[RaftoralError] = RaftoralError) -> dict[str, type[RaftoralError]]:
+    """Return the errors below ``root`` that are made of a message alone, by code."""
+    found = {root.code: root} if root.__init__ is Exception.__init__ else {}
+    for child in root.__subclasses__():
+        if child.__module__ == __name__:
+            found |= plain_kinds(child)
+    return found

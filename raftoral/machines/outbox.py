@@ -159,7 +159,12 @@ def low(reader: Reader) -> int:
     """Return the number of the oldest message that waits, or else of the next one there will be."""
     for key, _ in reader.scan(layout.MESSAGES):
         return layout.number_of(key[2:])
-    return layout.number_of(reader.get(layout.LAST_MESSAGE)) + 1
+    return last(reader) + 1
+
+
+def last(reader: Reader) -> int:
+    """Return the number of the newest message that there ever was; 0 if there was none."""
+    return layout.number_of(reader.get(layout.LAST_MESSAGE))
 
 
 def count(reader: Reader) -> int:

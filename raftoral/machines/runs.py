@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 __all__ = [
-    "MEMBERS", "SLOT_MAP", "Run", "check_run_id", "find", "history", "last_event", "live_ids", "live_owners",
+    "MEMBERS", "SLOT_MAP", "Run", "check_known_id", "check_run_id", "find", "history", "last_event",
+    "live_ids", "live_owners",
     "oldest_mail", "oldest_update", "owned_ids", "parked_ids", "put",
 ]  # fmt: skip
 
@@ -57,6 +58,11 @@ def check_child_id(run_id: str) -> RunId:
             f"{run_id!r:.60} has {len(run_id):,}. Nest calls less deep, or name the steps shorter"
         )
     return RunId(run_id)
+
+
+def check_known_id(run_id: str) -> RunId:
+    """Return ``run_id`` if some run may have it, whoever gave it."""
+    return check_child_id(run_id) if "/" in run_id else check_run_id(run_id)
 
 
 @dataclass(frozen=True, slots=True)

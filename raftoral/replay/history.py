@@ -276,6 +276,7 @@ _KINDS: Final[tuple[type[Event], ...]] = (
     Restarted,
 )
 _BY_NAME: Final = {kind.__name__: cast("Callable[..., Event]", kind) for kind in _KINDS}
+_HEADS: Final = {kind: pack(kind.__name__) for kind in _KINDS}
 _NAMES: Final = {kind: ("kind", *kind._fields) for kind in _KINDS}
 
 
@@ -291,9 +292,14 @@ def encode(event: Event, *, floats: bool = False) -> bytes:
     )
 
 
+def is_kind(data: bytes, kind: type[Event]) -> bool:
+    """Tell whether canonical bytes hold an event of that kind, without decoding them."""
+    return data.startswith(_HEADS[kind], 1)
+
+
 def is_log(data: bytes) -> bool:
     """Tell whether canonical bytes hold a `Logged`, without decoding them."""
-    return data[1:8] == b"\xa6Logged"
+    return is_kind(data, Logged)
 
 
 def is_child(data: bytes) -> bool:

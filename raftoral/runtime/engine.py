@@ -252,6 +252,7 @@ class Engine:
             config, self.host, self.transport, self.loader, self._watchdog, self.executors
         )
         self.host.on_peer_lost = self.services.peer_lost
+        self.host.on_leadership = self.services.leads
         self.host.members_of = self._members_of
         for group in store.groups():
             if group != MANAGEMENT:

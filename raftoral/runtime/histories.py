@@ -58,7 +58,7 @@ class Histories:
     # -------------------------------------------------------------- whole
     async def history(self, run_id: str, *, local: bool) -> HistoryView:
         """Return a run's settled steps; ``local`` reads what this very node has stored."""
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
         if not self._routing.is_here(group):
             if local:
@@ -115,7 +115,7 @@ class Histories:
 
         ``position`` counts in ``generation``; in a later generation the steps begin at 0.
         """
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         topic = Topic(self._routing.group_of(chosen), chosen, STEPS)
 
         async def more() -> Steps | None:
@@ -137,7 +137,7 @@ class Histories:
         return Steps(run.generation, start, events, complete)
 
     async def _serve_steps(self, run_id: str, generation: int, position: int) -> Value:
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
         await self._lookup.find_latest(group, chosen)
         return cast("Value", [*await self._steps(group, chosen, generation, position)])

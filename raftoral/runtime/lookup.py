@@ -2,8 +2,8 @@
 
 Owns the reading of one run. A group that this node is a member of is read here; otherwise a member
 is asked. The rule it keeps: who asks for one run is shown nothing older than what anybody was told
-before. A run that has ended here has ended; one that is missing or goes on here is looked at again
-behind a read barrier. What is asked for as ``local`` is what the answering member has applied.
+before. A run that has completed here has completed; any other is looked at again behind a read
+barrier. What is asked for as ``local`` is what the answering member has applied.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Lookup:
 
     async def show(self, run_id: str, *, local: bool = False) -> RunView:
         """Return the run as it stands; ``local`` as this member has applied it, if it is one."""
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
         if self._routing.is_here(group):
             find = self.find if local else self.find_latest
@@ -56,12 +56,14 @@ class Lookup:
 
     async def wait(self, run_id: str, timeout: float | None) -> RunView:
         """Return the run once it has ended, or as it stands after ``timeout`` seconds."""
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
 
         async def ended() -> RunView | None:
             # Notices of a group that is here are those of this very copy of it.
             view = await self.show(run_id, local=True)
+            if view.ended and view.status != runs.COMPLETED:
+                view = await self.show(run_id)  # It may have been retried meanwhile.
             return view if view.ended else None
 
         found = await self._subscriptions.until(Topic(group, chosen, STANDING), ended, timeout)
@@ -69,7 +71,7 @@ class Lookup:
 
     async def next_standing(self, run_id: str, last: RunView | None) -> RunView:
         """Return the run once its status, owner or reason is another than in ``last``."""
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
 
         async def another() -> RunView | None:
@@ -89,8 +91,8 @@ class Lookup:
     async def find_latest(self, group: GroupId, run_id: RunId) -> runs.Run:
         """Return the run no older than anybody was shown it before."""
         run = runs.find(self._routing.state(group), run_id)
-        if run is not None and not run.live:
-            return run  # the end is the last that happens to it
+        if run is not None and run.status == runs.COMPLETED:
+            return run  # the last that happens to it
         return await self._find_behind_barrier(group, run_id)
 
     async def _find_behind_barrier(self, group: GroupId, run_id: RunId) -> runs.Run:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         DefinitionView,
         HistoryView,
         NodeView,
+        Policy,
         RunView,
         Status,
     )
@@ -199,16 +200,20 @@ class Node:
         *,
         id: str | None = None,
         version: int | None = None,
+        policy: Policy = "join",
     ) -> Run[Any]:
         """Start a run on ``input`` (a map by name, or a list by position); return its handle.
 
-        An ``id`` that a run of the same workflow and input has joins that run; with another
-        workflow or input it is a `RunConflict`. Without one the run gets an id.
+        Without an ``id`` the run gets one. If it is taken, ``policy`` decides: ``join`` returns the
+        run of the same workflow and input, ``reject`` refuses any, and ``retry_failed`` begins
+        anew what ended without completing, and joins the rest. What is refused is a `RunConflict`.
         """
         name, version, kind = _target(workflow, version)
         given = {} if input is None else input
         run_id = await self._ask(
-            lambda engine: engine.services.requests.start(name, given, run_id=id, version=version)
+            lambda engine: engine.services.requests.start(
+                name, given, run_id=id, version=version, policy=policy
+            )
         )
         return Run(self, run_id, kind)
 
@@ -257,6 +262,55 @@ class Node:
     ) -> None:
         """Put a signal into a run's mailbox; sent again with the same ``id`` it is one signal."""
         await self._ask(lambda engine: engine.services.requests.signal(run_id, signal, payload, id))
+
+    async def update(
+        self,
+        run_id: str,
+        update: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send a request to a run and return its answer; sent again with the same ``id`` it is one.
+
+        `UpdateRefused` if the workflow's handler refuses it, `RunEnded` if the run ends before it
+        answers, `TimeoutError` after ``timeout`` seconds.
+        """
+        return await self._ask(
+            lambda engine: engine.services.requests.update(run_id, update, payload, id, timeout)
+        )
+
+    async def cancel(self, id: str, *, reason: str = "") -> None:
+        """Ask a run to stop: `Cancelled` meets its code at the next effect, then it ends."""
+        await self._ask(lambda engine: engine.services.requests.cancel(id, reason))
+
+    async def terminate(self, id: str, *, reason: str = "") -> None:
+        """End a run at once: none of its code runs any more, nothing is compensated."""
+        await self._ask(lambda engine: engine.services.requests.terminate(id, reason))
+
+    async def pause(self, id: str, *, reason: str = "") -> None:
+        """Let a run begin nothing more; what is under way is still settled, timers still count."""
+        await self._ask(lambda engine: engine.services.requests.pause(id, reason))
+
+    async def resume(self, id: str) -> None:
+        """Let a paused run go on."""
+        await self._ask(lambda engine: engine.services.requests.resume(id))
+
+    async def complete_callback(self, token: str, value: Any = None) -> None:
+        """Complete a step that waits for whoever holds ``token``, with its result.
+
+        The same completion again is fine; another one is refused with `CallbackDone`.
+        """
+        await self._ask(lambda engine: engine.services.requests.complete_callback(token, value))
+
+    async def fail_callback(self, token: str, error: BaseException) -> None:
+        """Complete a step that waits for whoever holds ``token``, with a failure."""
+        await self._ask(lambda engine: engine.services.requests.fail_callback(token, error))
+
+    async def beat_callback(self, token: str) -> None:
+        """Tell that the holder of ``token`` is still at it, for a callback with a heartbeat."""
+        await self._ask(lambda engine: engine.services.requests.beat_callback(token))
 
     async def query(self, run_id: str, query: str, *, consistent: bool = False) -> Any:
         """Return what a query of a run's workflow makes of the run's committed cells.

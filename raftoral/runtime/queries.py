@@ -19,7 +19,7 @@ from raftoral.errors import (
     UnknownDefinition,
 )
 from raftoral.machines import runs
-from raftoral.replay.history import Set, decode
+from raftoral.replay.history import Set, decode, is_kind
 from raftoral.runtime.watchdog import StepTooLong
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Queries:
         It is as new as the answering member; with ``consistent`` as new as anything that anybody
         was told before. Raises `UnknownQuery`, `UnknownRun`, or `QueryFailed`.
         """
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
         problem: RaftoralError | None = None
         if self._routing.is_here(group):
@@ -72,7 +72,7 @@ class Queries:
         raise problem or Unavailable(f"no member of group {group} can be reached; try again")
 
     async def _serve_query(self, run_id: str, name: str, consistent: bool) -> Value:
-        chosen = runs.check_run_id(run_id)
+        chosen = runs.check_known_id(run_id)
         group = self._routing.group_of(chosen)
         if not self._routing.is_here(group):
             raise Unavailable(f"group {group} is not on this node")
@@ -101,12 +101,7 @@ class Queries:
         """Return the committed cells of a run by path: what the last `Set` of each gave it."""
         cells: dict[str, Value] = {}
         for data in runs.history(self._routing.state(group), run_id):
-            if is_set(data):
+            if is_kind(data, Set):
                 path, value = cast("Any", decode(data))
                 cells[path] = value
         return cells
-
-
-def is_set(data: bytes) -> bool:
-    """Tell whether canonical bytes hold a `Set`, without decoding them."""
-    return data[1:5] == b"\xa3" + Set.__name__.encode()

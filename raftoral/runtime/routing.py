@@ -9,7 +9,7 @@ it is.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from raftoral import errors
 from raftoral.errors import (
@@ -174,19 +174,9 @@ class Routing:
 
 
 # ------------------------------------------------------------------ refusals
-def _by_code(kind: type[RaftoralError]) -> dict[str, Any]:
-    """Return the errors below ``kind`` that are made of a message alone, by code."""
-    found = {kind.code: kind} if kind.__init__ is Exception.__init__ else {}
-    for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
-            found |= _by_code(child)
-    return found
-
-
-_BY_CODE: Final = _by_code(RaftoralError)
+_BY_CODE: Final = errors.plain_kinds()
 
 
 def refusal_of(result: Result) -> RaftoralError:
     """Return the refusal of a machine, ``["refused", code, message]``, as an error."""
-    kind = _BY_CODE.get(result[1], InvalidInput)
-    return kind(str(result[2]))  # type: ignore[no-any-return]
+    return _BY_CODE.get(result[1], InvalidInput)(str(result[2]))

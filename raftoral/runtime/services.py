@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raftoral.ids import MANAGEMENT
+from raftoral.machines import execution
 from raftoral.runtime.deploying import Deploying
 from raftoral.runtime.histories import Histories
 from raftoral.runtime.listing import Listing
 from raftoral.runtime.lookup import Lookup
+from raftoral.runtime.outbox import Outboxes
 from raftoral.runtime.queries import Queries
 from raftoral.runtime.removal import Removal
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.routing import Routing
+from raftoral.runtime.starts import Starts
 from raftoral.runtime.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
 
     from raftoral.groups.host import Host
     from raftoral.ids import GroupId, NodeId
-    from raftoral.machines import execution
     from raftoral.registry.loader import Loader
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.executor import Executor
@@ -56,12 +59,21 @@ class Services:
         self.histories = Histories(self.routing, self.subscriptions, self.lookup, self.definitions)
         self.queries = Queries(self.routing, self.lookup, self.definitions, loader, watchdog)
         self.removal = Removal(self.routing)
-        self.requests = Requests(self.routing, loader, self.definitions, self.lookup)
+        self.starts = Starts(self.routing, loader, self.definitions)
+        self.requests = Requests(self.routing, self.starts, self.lookup, self.subscriptions)
+        self.outboxes = Outboxes(self.routing, self.starts, self.lookup)
 
     # -------------------------------------------------------------- what happens
     def applied(self, group: GroupId, events: Sequence[execution.Event]) -> None:
         """Take what an execution group has just applied."""
         self.subscriptions.applied(group, events)
+        if any(isinstance(event, execution.OutboxGrew) for event in events):
+            self.outboxes.grew(group)
+
+    def leads(self, group: GroupId, leads: bool) -> None:
+        """This node leads a group and has applied all of its log, or leads it no longer."""
+        if group != MANAGEMENT:
+            self.outboxes.leads(group, leads)
 
     def replaced(self, group: GroupId) -> None:
         """The state of an execution group was replaced, or is not here any more."""
@@ -77,4 +89,5 @@ class Services:
 
     def close(self) -> None:
         """Answer everybody who waits, for the last time."""
+        self.outboxes.close()
         self.subscriptions.close()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from raftoral.errors import NodeStopped, Unavailable
 from raftoral.ids import GroupId, NodeId, RunId
 from raftoral.machines import execution, runs
+from raftoral.replay.history import Resumed, is_kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -229,10 +230,13 @@ class Subscriptions:
 def _sides(event: execution.Event) -> Iterator[tuple[RunId, str]]:
     """Yield which sides of which run an event of the machine changes."""
     match event:
-        case execution.Settled(run):
+        case execution.Settled(run, _, settled):
             yield run.id, STEPS
-            if run.status != runs.RUNNING:
+            if run.status != runs.RUNNING or is_kind(settled[-1], Resumed):
                 yield run.id, STANDING
+        case execution.Regenerated(run):
+            yield run.id, STEPS
+            yield run.id, STANDING
         case execution.OwnerChanged(run):
             yield run.id, STANDING
         case execution.Forgotten(run_id):

@@ -20,6 +20,10 @@ can go on with the run. Its `reason` says why. The last four are over.
 """
 
 
+Policy: TypeAlias = Literal["join", "reject", "retry_failed"]
+"""What a start does if its id is taken: see `raftoral.machines.commands.StartRun`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorView:
     """A failure as data: the name, the message and the declared fields."""

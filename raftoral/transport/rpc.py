@@ -203,16 +203,7 @@ def _no_answer(method: str, timeout: float) -> ProposalUnknown:
 
 
 # ------------------------------------------------------------------ errors across the wire
-def _plain_errors(root: type[RaftoralError]) -> dict[str, type[RaftoralError]]:
-    """Return the classes below ``root`` that are made of a message alone, by code."""
-    found = {root.code: root} if root.__init__ is Exception.__init__ else {}
-    for child in root.__subclasses__():
-        if child.__module__ == errors.__name__:
-            found |= _plain_errors(child)
-    return found
-
-
-_BY_CODE: Final = _plain_errors(RaftoralError)
+_BY_CODE: Final = errors.plain_kinds()
 
 
 def _error_record(error: RaftoralError) -> list[Any]:
