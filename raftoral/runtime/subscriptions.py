@@ -120,31 +120,30 @@ class Subscriptions:
 
     async def _subscribe(self, topic: Topic) -> None:
         """Return once a member of the group will tell of the next change; `Unavailable` if none can."""
-        if topic in self._told_by:
-            return
-        opening = self._opening.get(topic)
-        if opening is None:
+        if topic not in self._opening:
+            if topic in self._told_by:
+                return
             opening = asyncio.get_running_loop().create_task(self._open(topic))
             self._opening[topic] = opening
-            opening.add_done_callback(lambda done: self._opened(topic, done))
-        await asyncio.shield(opening)  # Others may wait for it too.
+            opening.add_done_callback(_seen)
+        await asyncio.shield(self._opening[topic])  # Others may wait for it too.
 
     async def _open(self, topic: Topic) -> None:
         problem = Unavailable(f"no member of group {topic.group} can be reached; try again")
-        for member in self._routing.reachable_members(topic.group):
-            try:
-                await self._routing.call(member, "topics.open", [*topic])
-            except Unavailable as error:
-                problem = error
-            else:
+        try:
+            for member in self._routing.reachable_members(topic.group):
+                # Before it is asked: its notice may be here before its answer.
                 self._told_by[topic] = member
-                return
-        raise problem
-
-    def _opened(self, topic: Topic, opening: asyncio.Task[None]) -> None:
-        del self._opening[topic]
-        if not opening.cancelled():
-            opening.exception()  # Who still waits for it has it; nobody else is to be told.
+                try:
+                    await self._routing.call(member, "topics.open", [*topic])
+                    return
+                except Unavailable as error:
+                    problem = error
+                    self._told_by.pop(topic, None)
+            raise problem
+        finally:
+            # Not in a callback, before which somebody could find a task that is over.
+            del self._opening[topic]
 
     # -------------------------------------------------------------- what happens
     def changed(self, topics: Iterable[Topic]) -> None:
@@ -182,7 +181,7 @@ class Subscriptions:
     def close(self) -> None:
         """Wake everybody for the last time."""
         self._stopped = True
-        for task in (*self._tellers.values(), *self._opening.values()):
+        for task in [*self._tellers.values(), *self._opening.values()]:
             task.cancel()
         for topic in list(self._waiting):
             self._wake(topic)
@@ -210,21 +209,29 @@ class Subscriptions:
         if peer not in self._tellers:
             task = asyncio.get_running_loop().create_task(self._tell_all(peer))
             self._tellers[peer] = task
-            task.add_done_callback(lambda _: self._tellers.pop(peer, None))
 
     async def _tell_all(self, peer: NodeId) -> None:
         """Send a peer all notices that are due for it, many at once, in order."""
-        while due := self._due.get(peer):
-            batch = list(islice(due, NOTICES_AT_ONCE))
-            for topic in batch:
-                del due[topic]
-            try:
-                await self._routing.call(peer, "topics.changed", [[[*each] for each in batch]])
-            except Unavailable:
-                if not self._routing.is_connected(peer):
-                    return  # It knows, and asks again.
-                self._due.setdefault(peer, {}).update(dict.fromkeys(batch))
-                await asyncio.sleep(PAUSE_S)
+        try:
+            while due := self._due.get(peer):
+                batch = list(islice(due, NOTICES_AT_ONCE))
+                for topic in batch:
+                    del due[topic]
+                try:
+                    await self._routing.call(peer, "topics.changed", [[[*each] for each in batch]])
+                except Unavailable:
+                    if not self._routing.is_connected(peer):
+                        return  # It knows, and asks again.
+                    self._due.setdefault(peer, {}).update(dict.fromkeys(batch))
+                    await asyncio.sleep(PAUSE_S)
+        finally:
+            del self._tellers[peer]
+
+
+def _seen(opening: asyncio.Task[None]) -> None:
+    """Take an error that nobody waits for any more."""
+    if not opening.cancelled():
+        opening.exception()
 
 
 def _sides(event: execution.Event) -> Iterator[tuple[RunId, str]]:

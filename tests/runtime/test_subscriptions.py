@@ -11,11 +11,13 @@ import pytest
 from raftoral.errors import NodeStopped, ProposalUnknown, Unavailable, UnknownRun
 from raftoral.ids import Epoch, GroupId, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.machines import execution, runs
+from raftoral.replay.history import Ended, Paused, Resumed, Set, encode
 from raftoral.runtime.subscriptions import STANDING, STEPS, Subscriptions, Topic
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from raftoral.replay.history import Event
     from raftoral.runtime.routing import Routing
 
 GROUP = GroupId(1)
@@ -53,7 +55,7 @@ class Net:
     def apply(self, member: int, upto: int | None = None) -> None:
         """Let a member apply the log and tell."""
         self.applied[member] = self.log if upto is None else upto
-        told = execution.Settled(record(), Position(0), [])
+        told = execution.Settled(record(), Position(0), [encode(Set("c", 1))])
         self.subscriptions[member].applied(GROUP, [told])
 
     def break_link(self, one: int, other: int) -> None:
@@ -251,9 +253,14 @@ def test_which_events_change_which_side() -> None:
                     side for side, each in ((STEPS, steps), (STANDING, standing)) if each.is_set()
                 }
 
-        assert await woken(execution.Settled(record(), Position(0), [])) == {STEPS}
-        ended = execution.Settled(record("completed"), Position(0), [])
-        assert await woken(ended) == {STEPS, STANDING}
+        def settled(status: str, event: Event) -> execution.Event:
+            return execution.Settled(record(status), Position(0), [encode(event)])
+
+        assert await woken(settled("running", Set("c", 1))) == {STEPS}
+        assert await woken(settled("completed", Ended("completed", 1))) == {STEPS, STANDING}
+        assert await woken(settled("paused", Paused("why"))) == {STEPS, STANDING}
+        assert await woken(settled("running", Resumed())) == {STEPS, STANDING}
+        assert await woken(execution.Regenerated(record())) == {STEPS, STANDING}
         assert await woken(execution.OwnerChanged(record(), NodeId(1))) == {STANDING}
         assert await woken(execution.Forgotten(RUN)) == {STEPS, STANDING}
         assert await woken(execution.Signalled(RUN, "s")) == set()
