@@ -300,7 +300,7 @@ class Node:
     async def complete_callback(self, token: str, value: Any = None) -> None:
         """Complete a step that waits for whoever holds ``token``, with its result.
 
-        The same completion again is fine; another one is refused with `CallbackDone`.
+        The same completion again is fine; another one is refused with `CallbackOver`.
         """
         await self._ask(lambda engine: engine.services.requests.complete_callback(token, value))
 
