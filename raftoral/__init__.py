@@ -1,76 +1,76 @@
 """Durable workflows inside your own processes: an application that orchestrates itself by Raft.
 
 Write a workflow as a generator of effects (or in a `.rwf` file), register it with its activities,
-and run a `Node` in each of the application's processes. Everything public is here; `Node` is loaded
-when it is first used, so that a module of workflows imports in milliseconds.
+and run a `Node` in each of the application's processes. Everything public is here, and loaded when
+it is first used, so that neither a module of workflows nor a command waits for the whole engine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from raftoral.errors import (
-    Cancelled,
-    CorruptionError,
-    DefinitionRefused,
-    InvalidInput,
-    LimitExceeded,
-    NodeStopped,
-    NonDeterminismError,
-    RaftoralError,
-    RunConflict,
-    RunEnded,
-    StorageFailed,
-    Unavailable,
-    UnknownDefinition,
-    UnknownRun,
-    UsageError,
-    WorkflowFailed,
-)
-from raftoral.registry.app import Registry
-from raftoral.replay.context import ActivityContext
-from raftoral.replay.context import current as current_attempt
-from raftoral.replay.effects import (
-    RESULT,
-    Activity,
-    Branch,
-    Call,
-    Callback,
-    Cell,
-    Checkpoint,
-    Compute,
-    Effect,
-    Flow,
-    ForEach,
-    Log,
-    Now,
-    Outcome,
-    Outcomes,
-    Parallel,
-    Pending,
-    Race,
-    Random,
-    Receive,
-    Restart,
-    RetryPolicy,
-    Saga,
-    Sleep,
-    SleepUntil,
-    Start,
-    Update,
-    Uuid,
-    Won,
-    Workflow,
-    activity,
-    scope,
-    undo_now,
-    workflow,
-)
-from raftoral.values import Money
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from raftoral.errors import (
+        Cancelled,
+        CorruptionError,
+        DefinitionRefused,
+        InvalidInput,
+        LimitExceeded,
+        NodeStopped,
+        NonDeterminismError,
+        RaftoralError,
+        RunConflict,
+        RunEnded,
+        StorageFailed,
+        Unavailable,
+        UnknownDefinition,
+        UnknownRun,
+        UsageError,
+        WorkflowFailed,
+    )
+    from raftoral.registry.app import Registry
+    from raftoral.replay.context import ActivityContext
+    from raftoral.replay.context import current as current_attempt
+    from raftoral.replay.effects import (
+        RESULT,
+        Activity,
+        Branch,
+        Call,
+        Callback,
+        Cell,
+        Checkpoint,
+        Compute,
+        Effect,
+        Flow,
+        ForEach,
+        Log,
+        Now,
+        Outcome,
+        Outcomes,
+        Parallel,
+        Pending,
+        Race,
+        Random,
+        Receive,
+        Restart,
+        RetryPolicy,
+        Saga,
+        Sleep,
+        SleepUntil,
+        Start,
+        Update,
+        Uuid,
+        Won,
+        Workflow,
+        activity,
+        scope,
+        undo_now,
+        workflow,
+    )
     from raftoral.runtime.node import Node
     from raftoral.runtime.runs import Run
+    from raftoral.values import Money
 
 __version__ = "0.1.0"
 
@@ -134,14 +134,30 @@ __all__ = [
 ]
 
 
+# Where the names live, from what is imported at once to what brings the whole engine.
+_HOMES: Final = (
+    "raftoral.errors",
+    "raftoral.values",
+    "raftoral.replay.effects",
+    "raftoral.replay.context",
+    "raftoral.registry.app",
+    "raftoral.runtime.runs",
+    "raftoral.runtime.node",
+)
+_ELSEWHERE: Final = {"current_attempt": "current"}
+
+
 def __getattr__(name: str) -> Any:
-    """Load `Node` and `Run` when they are first asked for: they bring the whole engine."""
-    if name == "Node":
-        from raftoral.runtime.node import Node
-
-        return Node
-    if name == "Run":
-        from raftoral.runtime.runs import Run
-
-        return Run
+    """Load a public name when it is first asked for."""
+    if name in __all__:
+        for home in _HOMES:
+            module = import_module(home)
+            if hasattr(module, _ELSEWHERE.get(name, name)):
+                found = globals()[name] = getattr(module, _ELSEWHERE.get(name, name))
+                return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__"]

@@ -11,15 +11,15 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from raftoral.lang import boundary
-from raftoral.lang.check.file import check
-from raftoral.lang.diagnostics import Diagnostic, Diagnostics
+from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.evaluate.program import load
 from raftoral.lang.evaluate.run import Evaluation, start
 from raftoral.lang.format import format_source
-from raftoral.lang.parse import parse
+from raftoral.lang.read import read
 from raftoral.lang.source import Source
 
 if TYPE_CHECKING:
+    from raftoral.lang.diagnostics import Diagnostic
     from raftoral.lang.ir import Unit
     from raftoral.values import Value
 
@@ -84,14 +84,14 @@ def compile_source(source: Source) -> Compiled:
     there is to say speaks of the text that was given.
     """
     given = source.clean()
-    units, diagnostics = _checked(given)
+    units, diagnostics = read(given)
     if not units:
         return Compiled(given, (), diagnostics.all())
     text = format_source(given, Diagnostics())
     assert text is not None, "what parses has a layout"
     stored = units
     if text != given.text:
-        stored, again = _checked(Source(given.path, text))
+        stored, again = read(Source(given.path, text))
         if not stored:  # the layout made it larger than a source may be
             return Compiled(given, (), again.all())
         hashes = [[one.meaning_hash() for one in all_] for all_ in (units, stored)]
@@ -99,13 +99,6 @@ def compile_source(source: Source) -> Compiled:
     text_hash = sha256(text.encode("utf-8", "replace")).hexdigest()
     made = tuple(_stored(unit, text, text_hash) for unit in stored)
     return Compiled(given, made, diagnostics.all())
-
-
-def _checked(source: Source) -> tuple[tuple[Unit, ...], Diagnostics]:
-    diagnostics = Diagnostics()
-    file = parse(source, diagnostics)
-    units = check(file, source, diagnostics) if file is not None else ()
-    return units, diagnostics
 
 
 def _stored(unit: Unit, text: str, text_hash: str) -> WorkflowUnit:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.expressions import Expr
     from raftoral.lang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Ident:
     """A name where it is written; a dotted name, such as ``payments.charge``, is one ident."""
 
@@ -18,7 +19,7 @@ class Ident:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class TypeRef:
     """``list<T>``, ``t.Order``, ``Order?``: a name, what stands between < and >, and the ?."""
 
@@ -28,7 +29,7 @@ class TypeRef:
     optional: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Param:
     """``name: type = default``; a field of a record or error has the same form."""
 

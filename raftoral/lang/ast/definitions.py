@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident, Param, TypeRef
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from raftoral.lang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Import:
     """``import "file.rwf" as name``."""
 
@@ -24,7 +25,7 @@ class Import:
     name: Ident
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ConstDef:
     """``const NAME = e``."""
 
@@ -34,7 +35,7 @@ class ConstDef:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class RecordDef:
     """``record Name { fields }``."""
 
@@ -43,7 +44,7 @@ class RecordDef:
     fields: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Variant:
     """One case of an enum."""
 
@@ -52,7 +53,7 @@ class Variant:
     fields: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class EnumDef:
     """``enum Name { A B(x: type) }``."""
 
@@ -61,7 +62,7 @@ class EnumDef:
     cases: tuple[Variant, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class PolicyDef:
     """``policy name = 5 backoff ...``."""
 
@@ -70,7 +71,7 @@ class PolicyDef:
     retry: Retry
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ErrorDef:
     """``error Name { fields }``."""
 
@@ -79,7 +80,7 @@ class ErrorDef:
     fields: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ActivityDef:
     """``activity name(params) -> type raises ... timeout ... idempotent``."""
 
@@ -92,7 +93,7 @@ class ActivityDef:
     idempotent: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class FnDef:
     """``fn name(params) -> type { }``."""
 
@@ -103,7 +104,7 @@ class FnDef:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class WorkflowDef:
     """``workflow name version n (params) -> type raises ... search ... { }``.
 
@@ -126,7 +127,7 @@ Item: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class File:
     """Everything that a source defines, in its order."""
 

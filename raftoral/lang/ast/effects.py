@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident, Param, TypeRef
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from raftoral.lang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class CheckpointStmt:
     """``checkpoint x = e``."""
 
@@ -22,7 +23,7 @@ class CheckpointStmt:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Backoff:
     """``backoff first..longest factor f``; the factor in percent."""
 
@@ -32,7 +33,7 @@ class Backoff:
     factor_percent: int
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Retry:
     """``retry 5 ...``; attempts in all, 1 for ``retry never``. Also the body of a policy."""
 
@@ -43,7 +44,7 @@ class Retry:
     only: tuple[Ident, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class RetryPolicy:
     """``retry gentle``."""
 
@@ -51,7 +52,7 @@ class RetryPolicy:
     name: Ident
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Timeout:
     """``timeout e``: of one attempt."""
 
@@ -59,7 +60,7 @@ class Timeout:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Deadline:
     """``deadline e``: of all attempts."""
 
@@ -67,7 +68,7 @@ class Deadline:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Heartbeat:
     """``heartbeat e``: the longest silence."""
 
@@ -75,7 +76,7 @@ class Heartbeat:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Key:
     """``key e``: the idempotency key that the activity is handed."""
 
@@ -83,7 +84,7 @@ class Key:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class AtMostOnce:
     """``at_most_once``."""
 
@@ -93,7 +94,7 @@ class AtMostOnce:
 Clause: TypeAlias = "Retry | RetryPolicy | Timeout | Deadline | Heartbeat | Key | AtMostOnce"
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Compensate:
     """``compensate activity(args) retry ...``: what takes a step back."""
 
@@ -103,7 +104,7 @@ class Compensate:
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ComputeStmt:
     """``compute x = activity(args) retry ... timeout ... compensate ...``."""
 
@@ -116,7 +117,7 @@ class ComputeStmt:
     compensate: Compensate | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ChildStmt:
     """``call x = workflow version n (args)``, or ``start x = ...`` which does not wait."""
 
@@ -130,7 +131,7 @@ class ChildStmt:
     close: Ident | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class CallbackStmt:
     """``callback name: type timeout e heartbeat e``: opens it; ``await name`` waits for it."""
 
@@ -140,7 +141,7 @@ class CallbackStmt:
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Sleep:
     """``sleep e`` or ``sleep until e``."""
 
@@ -149,7 +150,7 @@ class Sleep:
     until: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Await:
     """``await source as v answer e timeout e else { ... }``.
 
@@ -164,7 +165,7 @@ class Await:
     otherwise: Block | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Log:
     """``log e``."""
 
@@ -172,7 +173,7 @@ class Log:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Restart:
     """``restart with (args)``."""
 
@@ -180,14 +181,14 @@ class Restart:
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Undo:
     """``undo``."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class SignalDef:
     """``signal name(params)``."""
 
@@ -196,7 +197,7 @@ class SignalDef:
     params: tuple[Param, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class QueryDef:
     """``query name -> type = e``."""
 
@@ -206,7 +207,7 @@ class QueryDef:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class UpdateDef:
     """``update name(params) -> type``: a request that is answered."""
 

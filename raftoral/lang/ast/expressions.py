@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident, TypeRef
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Literal:
     """A number, a text without holes, true, false, none, a span of time, an amount."""
 
@@ -19,7 +20,7 @@ class Literal:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Text:
     """A text with holes: ``"order {order.id}"``."""
 
@@ -27,7 +28,7 @@ class Text:
     parts: tuple[str | Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Name:
     """A value by its name."""
 
@@ -35,7 +36,7 @@ class Name:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class TypeName:
     """A constant, or the name of a record or error in front of its arguments."""
 
@@ -43,7 +44,7 @@ class TypeName:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Member:
     """``base.name``, or ``base?.name`` which is none where the base is."""
 
@@ -53,7 +54,7 @@ class Member:
     optional: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Subscript:
     """``base[at]``."""
 
@@ -62,7 +63,7 @@ class Subscript:
     at: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Arg:
     """One argument, by position (``name`` is None) or by name."""
 
@@ -71,7 +72,7 @@ class Arg:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Call:
     """``callee(args)``: a function, a built-in, or a record or error that is made."""
 
@@ -80,7 +81,7 @@ class Call:
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Unary:
     """``not e`` or ``-e``."""
 
@@ -89,7 +90,7 @@ class Unary:
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Binary:
     """``left operator right``, all operators between two values."""
 
@@ -99,7 +100,7 @@ class Binary:
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class IsNone:
     """``e is none`` or ``e is not none``."""
 
@@ -108,7 +109,7 @@ class IsNone:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class IsShape:
     """``e is Outcome.Approved`` or ``e is not t.Outcome.Approved(by: "ann")``."""
 
@@ -118,7 +119,7 @@ class IsShape:
     negated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Decode:
     """``decode(type, e)``: what a json holds, as the type."""
 
@@ -127,7 +128,7 @@ class Decode:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Choice:
     """``if c then a else b``."""
 
@@ -137,7 +138,7 @@ class Choice:
     otherwise: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ListOf:
     """``[a, b]``."""
 
@@ -145,7 +146,7 @@ class ListOf:
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Entry:
     """``key: value`` in a map or an update."""
 
@@ -154,7 +155,7 @@ class Entry:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class MapOf:
     """``{a: 1, "b c": 2}``."""
 
@@ -162,7 +163,7 @@ class MapOf:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Update:
     """``{...base, field: value}``."""
 
@@ -171,7 +172,7 @@ class Update:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Comprehension:
     """``[item for index, variable in source if condition]``, or the same as an only argument.
 
@@ -192,7 +193,7 @@ Expr: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class LiteralPattern:
     """A fixed value."""
 
@@ -200,7 +201,7 @@ class LiteralPattern:
     literal: Literal
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class BindPattern:
     """A name for whatever is there; ``_`` gives none."""
 
@@ -208,7 +209,7 @@ class BindPattern:
     name: Ident
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class FieldPattern:
     """``name: pattern``; a bare ``name`` binds the field to its own name."""
 
@@ -217,7 +218,7 @@ class FieldPattern:
     pattern: Pattern
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ShapePattern:
     """``Item(sku: s)`` or ``t.Outcome.Approved(by)``; ``fields`` is None without parentheses."""
 
@@ -226,7 +227,7 @@ class ShapePattern:
     fields: tuple[FieldPattern, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Alternatives:
     """``a | b``."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident, TypeRef
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from raftoral.lang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Block:
     """``{ ... }``."""
 
@@ -33,7 +34,7 @@ class Block:
     statements: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Let:
     """``let x = e`` or, with ``variable``, ``var x = e``."""
 
@@ -44,7 +45,7 @@ class Let:
     variable: bool
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Assign:
     """``x = e``."""
 
@@ -53,7 +54,7 @@ class Assign:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Require:
     """``require c else Err(...)``."""
 
@@ -62,7 +63,7 @@ class Require:
     otherwise: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Return:
     """``return e``."""
 
@@ -70,7 +71,7 @@ class Return:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Fail:
     """``fail e``."""
 
@@ -78,7 +79,7 @@ class Fail:
     error: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Give:
     """``give e``."""
 
@@ -86,21 +87,21 @@ class Give:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Break:
     """``break``."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Continue:
     """``continue``."""
 
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Arm:
     """A condition and its block."""
 
@@ -108,7 +109,7 @@ class Arm:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class If:
     """``if c { } else if d { } else { }``."""
 
@@ -117,7 +118,7 @@ class If:
     otherwise: Block | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Case:
     """``case pattern if guard { }``."""
 
@@ -127,7 +128,7 @@ class Case:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Match:
     """``match e { case ... }``."""
 
@@ -136,7 +137,7 @@ class Match:
     cases: tuple[Case, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class While:
     """``while c max n { }``; without ``max`` the checker explains."""
 
@@ -146,7 +147,7 @@ class While:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Share:
     """A part of all, in percent: ``tolerate 20%``."""
 
@@ -154,7 +155,7 @@ class Share:
     percent: int
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Fan:
     """``parallel limit n min n tolerate n collect xs`` behind the head of a ``for``."""
 
@@ -165,7 +166,7 @@ class Fan:
     collect: Ident | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class For:
     """``for index, x in e by key { }``; with ``fan`` all turns run at once."""
 
@@ -178,7 +179,7 @@ class For:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Catch:
     """``catch A, B as e { }``; no names catch every error but Cancelled."""
 
@@ -188,7 +189,7 @@ class Catch:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Try:
     """``try { } catch ... { } finally { }``."""
 
@@ -198,7 +199,7 @@ class Try:
     final: Block | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Saga:
     """``saga { }``."""
 
@@ -206,7 +207,7 @@ class Saga:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Branch:
     """``branch name { }`` of a ``parallel`` or a ``race``."""
 
@@ -215,7 +216,7 @@ class Branch:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Parallel:
     """``parallel limit n min n tolerate n as name { branch ... }``."""
 
@@ -227,7 +228,7 @@ class Parallel:
     branches: tuple[Branch, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class OnArm:
     """``on source as v answer e { }`` of a ``race``; ``source`` as for `Await`."""
 
@@ -238,7 +239,7 @@ class OnArm:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class AfterArm:
     """``after e { }`` of a ``race``."""
 
@@ -247,7 +248,7 @@ class AfterArm:
     block: Block
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Race:
     """``race as name { branch ... on ... after ... }``."""
 

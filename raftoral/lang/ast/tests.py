@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+
+from raftoral.lang.ast.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from raftoral.lang.source import Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Given:
     """``given (args)``: the input of the run."""
 
@@ -19,7 +20,7 @@ class Given:
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Answer:
     """``returns e`` or, with ``fails``, ``fails e``."""
 
@@ -28,7 +29,7 @@ class Answer:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Mock:
     """``mock name returns e times n``: what an activity or a child answers."""
 
@@ -38,7 +39,7 @@ class Mock:
     times: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class MockTakes:
     """``mock name takes e``: how long each attempt lasts."""
 
@@ -47,7 +48,7 @@ class MockTakes:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class SendSignal:
     """``signal name(args)``, or ``update name(args)``."""
 
@@ -57,7 +58,7 @@ class SendSignal:
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class CompleteCallback:
     """``callback name returns e``."""
 
@@ -66,7 +67,7 @@ class CompleteCallback:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Happen:
     """``crash`` (the owner is lost) or ``cancel``."""
 
@@ -74,7 +75,7 @@ class Happen:
     what: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class At:
     """``at e event``: what happens so long after the start."""
 
@@ -83,7 +84,7 @@ class At:
     event: SendSignal | CompleteCallback | Happen
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Expect:
     """``expect e``: what holds in the end."""
 
@@ -91,7 +92,7 @@ class Expect:
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ExpectFailure:
     """``expect failure Name``."""
 
@@ -102,7 +103,7 @@ class ExpectFailure:
 TestStep: TypeAlias = "Given | Mock | MockTakes | At | Expect | ExpectFailure"
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class TestDef:
     """``test "title" for workflow version n { steps }``."""
 

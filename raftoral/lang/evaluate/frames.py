@@ -9,14 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from raftoral.errors import WorkflowFailed
-from raftoral.replay.effects import (
-    Effect,
-    RetryPolicy,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from raftoral.replay.effects import Effect
 
 Frame: TypeAlias = "list[Any]"
 Pure: TypeAlias = "Callable[[Frame], Any]"
@@ -28,9 +25,6 @@ NODES_MAX: Final = 256 * 1024
 
 BREAK, CONTINUE, RETURN = 1, 2, 3
 PURE, STEP, FLOW = 0, 1, 2
-
-DEFAULT: Final = RetryPolicy()
-"""One attempt."""
 
 
 class Exhausted(Exception):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Final
 
 from raftoral.errors import CorruptionError
 from raftoral.lang.evaluate import effects, flows, pure
@@ -11,7 +11,6 @@ from raftoral.lang.evaluate.expressions import Function, expression, nothing
 from raftoral.lang.evaluate.frames import (
     BREAK,
     CONTINUE,
-    DEFAULT,
     FLOW,
     PURE,
     STEP,
@@ -29,6 +28,8 @@ from raftoral.replay.effects import (
     Receive,
     RetryPolicy,
 )
+
+_ONE_ATTEMPT: Final = RetryPolicy()
 
 
 class Program:
@@ -151,7 +152,7 @@ class _Compiler:
 
     def policy(self, policy: Node | None) -> Pure:
         if policy is None:
-            return lambda f: DEFAULT
+            return lambda f: _ONE_ATTEMPT
         attempts, first, longest, factor, jitter, only = policy
         if first is None:
             fixed = RetryPolicy(
