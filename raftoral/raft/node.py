@@ -75,10 +75,14 @@ class Ready(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProgressView:
-    """One follower as the leader sees it; ``inflight`` counts unanswered appends."""
+    """One follower as the leader sees it; ``inflight`` counts unanswered appends.
+
+    ``commit_known`` is the commit index that the follower has confirmed in answers to heartbeats.
+    """
 
     match: Index
     next: Index
+    commit_known: Index
     state: ProgressState
     is_learner: bool
     active: bool
@@ -192,6 +196,7 @@ class RawNode:
                 node: ProgressView(
                     match=progress.match,
                     next=progress.next,
+                    commit_known=progress.commit_known,
                     state=progress.state,
                     is_learner=progress.is_learner,
                     active=progress.active,

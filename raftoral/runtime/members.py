@@ -18,7 +18,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from raftoral.ids import MANAGEMENT, NOBODY, GroupId, NodeId
+from raftoral.ids import MANAGEMENT, NOBODY, GroupId, Index, NodeId
 from raftoral.machines import management, runs
 from raftoral.machines.commands import FillGroups, ForgetNode, Placed, RemoveNode
 from raftoral.raft.messages import ConfChange, ConfOp
@@ -55,6 +55,8 @@ class Members:
         self._began = self._now()
         self._leads_since: dict[GroupId, float] = {}
         self._gone_since: dict[NodeId, float] = {}
+        self._changed: dict[GroupId, tuple[list[NodeId], Index]] = {}
+        """The members of each group that were seen last, and the index at which they were first."""
 
     def tick(self, topology: Reader) -> None:
         """Take the next step in each group that this node leads."""
@@ -156,11 +158,27 @@ class Members:
 
     # -------------------------------------------------------------- what group 0 is told
     def _tell(self, topology: Reader, group: GroupId) -> None:
-        """Tell group 0 who is in an execution group, if it does not know."""
+        """Tell group 0 who is in an execution group, if it does not know, and a majority does.
+
+        Who reads there that it is out stops. Before that majority knows it, an election without
+        this leader is still one among the members of before, and may need the vote of who is out.
+        """
         members = self._host.groups[group]
         present = sorted(members.raw.conf.members())
         told = management.placed(topology, group)
-        if told is None or told[1] != present:
+        if told is not None and told[1] == present:
+            return
+        seen, since = self._changed.get(group, (None, members.store.applied))
+        if seen != present:
+            since = members.store.applied
+            self._changed[group] = present, since
+        status = members.raw.status()
+        sure = [
+            node
+            for node, progress in status.progress.items()
+            if node in status.conf.voters and (node == self._node or progress.commit_known >= since)
+        ]
+        if 2 * len(sure) > len(status.conf.voters):
             command = Placed(group, members.store.applied, present)
             self._steps.propose(MANAGEMENT, f"placed-{group}", command.encode())
 

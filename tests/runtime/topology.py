@@ -123,8 +123,12 @@ class SimNode:
 
     def close_group(self, group: GroupId) -> None:
         """Drive it no more; nobody may count on this node there any more."""
-        assert self.id not in self.cluster.newest_conf(group).voters
+        voters = self.cluster.newest_conf(group).voters
+        assert self.id not in voters
+        count_on_it = [each for each in voters if self.cluster.counts_on(each, group, self.id)]
+        assert 2 * len(count_on_it) < len(voters), f"{count_on_it} of {voters} may need its vote"
         self.host.remove_group(group, forget=True)
+        self.cluster.on_close(group)
 
     def set_peers(self, peers: Mapping[NodeId, str]) -> None:
         """Take note of them: here everyone may reach everyone."""
@@ -173,7 +177,10 @@ class Topology:
         self.config = NodeConfig(leave_grace=timedelta(seconds=leave_grace_s), **options)
         self.nodes: dict[NodeId, SimNode] = {}
         self.watch: Callable[[], None] = lambda: None
-        """Called every 50 ms of virtual time."""
+        """Called every ``step_s`` of virtual time."""
+        self.step_s = STEP_S
+        self.on_close: Callable[[GroupId], None] = lambda _group: None
+        """Called when a node has removed the data of a group."""
         self._add(FOUNDER).start()
         self.run(1)
         founder = self.nodes[FOUNDER]
@@ -189,7 +196,7 @@ class Topology:
         """Let time pass."""
         until = self.events.now + seconds
         while self.events.now < until:
-            self.events.run(min(until, self.events.now + STEP_S))
+            self.events.run(min(until, self.events.now + self.step_s))
             assert not self.errors, self.errors
             self.watch()
 
@@ -273,6 +280,13 @@ class Topology:
             if hasattr(node, "host") and (there := node.host.groups.get(group)) is not None
         ]
         return max(found, key=lambda each: each[0])[1]
+
+    def counts_on(self, one: NodeId, group: GroupId, other: NodeId) -> bool:
+        """Tell whether a node that runs believes that another one votes in a group."""
+        node = self.nodes[one]
+        if not node.alive or not hasattr(node, "host") or group not in node.host.groups:
+            return False
+        return other in node.host.groups[group].raw.conf.voters
 
     def remove(self, number: int, *, living: Sequence[int] | None = None) -> Result:
         """Have group 0 note that a node is to leave."""
