@@ -33,8 +33,6 @@ class HostConfig:
     """A snapshot whose receiver acknowledges nothing for longer is given up."""
     snapshot_bytes_per_s: int = 32 * 1024 * 1024
     """How fast one snapshot is sent at most, so that the commits of the others go on as before."""
-    removed_after_ms: int = 5_000
-    """For how long the rest of a group must go on without a removed node before it is told so."""
     clock_off_max_ms: int = 10_000
     """A node whose wall clock is further off its peers' median does not lead."""
     slow_disk_reign_ms: int = 5_000

@@ -79,8 +79,6 @@ class Group:
         self.clock = GroupClock(clock.monotonic, machine.clock(store.machine))
         self.queue: list[Proposal] = []
         """Proposals of this process since the last drain."""
-        self.out_since = clock.monotonic()
-        """Since when the others go on without this node; any time before now if they do not."""
         self.handed_over = -math.inf
         """When this node last gave up leadership for its slow disk, in monotonic seconds."""
         self._monotonic = clock.monotonic

@@ -97,8 +97,6 @@ class Host:
         """True once this node leads and has applied all that was committed before; then False."""
         self.on_snapshot: Callable[[GroupId, Index], None] = _ignore
         """The group's state was replaced by a snapshot at this index: events were skipped."""
-        self.on_removed: Callable[[GroupId], None] = _ignore
-        """This node is no member of the group any more, and nobody will need its part of it."""
         self.on_peer_lost: Callable[[NodeId], None] = _ignore
         """The connection to a peer is lost; what was on its way may be."""
         self.on_failure: Callable[[BaseException], None] = _ignore
@@ -288,7 +286,6 @@ class Host:
             group.raw.tick()
         if self._ticks % self.config.heartbeat_ticks == 0:
             self._beat()
-            self._notice_removals()
         now = self._clock.monotonic()
         self._forwarded.expire(now)
         for group in self.groups.values():
@@ -331,22 +328,6 @@ class Host:
         if is_off:
             for gid in self.groups:
                 self.step_aside(gid)
-
-    def _notice_removals(self) -> None:
-        """Tell of groups that this node was removed from.
-
-        Not at once: as long as the others do not know that the change is committed, they may need
-        this node's vote. Most of them being there for a while is time enough to learn it.
-        """
-        now, near = self._clock.monotonic(), self.config.election_seconds
-        for gid, group in list(self.groups.items()):
-            conf = group.raw.conf
-            heard = sum(self.heard(voter) <= near for voter in conf.voters)
-            if self.node in conf.members() or 2 * heard <= len(conf.voters):
-                group.out_since = now
-            elif now - group.out_since > self.config.removed_after_ms / 1_000:
-                group.out_since = now
-                self.on_removed(gid)
 
     # -------------------------------------------------------------- the drain
     def schedule(self) -> None:
