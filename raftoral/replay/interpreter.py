@@ -135,6 +135,15 @@ class Replay(Advancing):
         """The oldest thing that the run waits for; None while nothing is asked."""
         return next(iter(self.waits.values()), None)
 
+    @property
+    def oldest_yielded(self) -> tuple[bytes, str] | None:
+        """The first of `outbox`, and the line that the code yielded it at."""
+        return self._ahead.oldest(None)
+
+    def line_of(self, path: str) -> str:
+        """Return ``file:line`` where the branch that waits at ``path`` stands; "" if unknown."""
+        return self.where(self._owners.get(path))
+
     # -------------------------------------------------------------- committed events
     def feed(self, data: bytes) -> None:
         """Take one committed event; see `feed_all`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
+from raftoral.replay.divergence import explain, render
 from raftoral.replay.effects import Cell
 from raftoral.replay.history import Event, Set, check, decode
 from raftoral.replay.interpreter import Replay
@@ -28,12 +29,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Divergence:
-    """The history holds one thing where the code asks for another; ``where`` is the code's line."""
+class Departure:
+    """The history holds one thing where the code asks for another; ``where`` is the code's line.
+
+    ``why`` are the lines of `raftoral.replay.divergence.render`: the cause in words, and the table.
+    """
 
     recorded: str
     yielded: str
     where: str
+    why: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class Stop:
     ended: bool
     variables: Mapping[str, str]
     cells: Mapping[str, str]
-    diverged: Divergence | None = None
+    diverged: Departure | None = None
 
     @property
     def known(self) -> dict[str, str]:
@@ -95,7 +100,7 @@ class Trace:
             live.feed_all(self._history[live.position : position])
         except NonDeterminismError as error:
             # The refused event changed nothing: the code stands where it did.
-            stop = self._stop(live, Divergence(error.recorded, error.yielded, error.where))
+            stop = self._stop(live, self._departure(error))
             self.close()
             return stop
         except BaseException:
@@ -104,6 +109,11 @@ class Trace:
             raise
         return self._stop(live, None)
 
+    def _departure(self, error: NonDeterminismError) -> Departure:
+        found = explain(self.run_id, self._start, self._history)
+        why = () if found is None else tuple(render(found))
+        return Departure(error.recorded, error.yielded, error.where, why)
+
     def _rewound(self, position: int) -> Replay:
         """Return a replay that has not passed ``position``: the one at hand, or a new one."""
         if self._live is None or self._live.position > position:
@@ -111,7 +121,7 @@ class Trace:
             self._live = Replay(self.run_id, self._start, lockstep=True, known=self._history)
         return self._live
 
-    def _stop(self, live: Replay, diverged: Divergence | None) -> Stop:
+    def _stop(self, live: Replay, diverged: Departure | None) -> Stop:
         place, line = ("", 0) if live.body is None else live.body.where()
         recorded = self.events[: live.position]
         latest = {event.path: event.value for event in recorded if isinstance(event, Set)}

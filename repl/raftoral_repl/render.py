@@ -83,6 +83,8 @@ class Screen:
             self.say(f"    recorded  {stop.diverged.recorded}", "red")
             self.say(f"    yielded   {stop.diverged.yielded}", "red")
             self.say(f"    at        {PurePath(stop.diverged.where).name}", "red")
+            for line in filter(None, stop.diverged.why):
+                self.say(f"    {line}", "yellow")
         if move.note:
             self.say(f"  {move.note}", "yellow")
 
