@@ -8,7 +8,7 @@ The codes are stable: RWF00xx reading, 01xx definitions, 02xx names, types and f
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -33,11 +33,51 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """Put ``text`` in the place of a piece of the source."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A change that mends a mistake; ``title`` is for the menu of an editor.
+
+    It is ``safe`` if nothing else can have been meant; `raftoral check --fix` applies only those.
+    """
+
+    title: str
+    edits: tuple[Edit, ...]
+    safe: bool = False
+
+
+def replacing(span: Span, text: str, *, safe: bool = False) -> tuple[Fix, ...]:
+    """Return the fix that puts ``text`` in one place."""
+    title = f"write `{text.strip()}`" if text else "remove it"
+    return (Fix(title, (Edit(span, text),), safe),)
+
+
+class Meant(str):
+    """A label that names the word that was probably meant."""
+
+    __slots__ = ("word",)
+
+    def __new__(cls, word: str) -> Meant:
+        """Return ``did you mean `word`?``."""
+        made = super().__new__(cls, f"did you mean `{word}`?")
+        made.word = word
+        return made
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One mistake or warning.
 
     ``message`` says what is wrong, ``label`` stands under the caret, ``labels`` mark other places,
-    ``help`` says what to write, ``notes`` say why.
+    ``help`` says what to write, ``notes`` say why, ``fixes`` are changes that a tool can make.
     """
 
     code: str
@@ -48,6 +88,7 @@ class Diagnostic:
     help: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     severity: Severity = "error"
+    fixes: tuple[Fix, ...] = ()
 
 
 class Diagnostics:
@@ -58,6 +99,8 @@ class Diagnostics:
 
     def add(self, one: Diagnostic) -> None:
         """Add a report, unless this place already has one of the same code."""
+        if isinstance(one.label, Meant) and not one.fixes:
+            one = replace(one, fixes=replacing(one.span, one.label.word))
         if len(self._found) < REPORTS_MAX:
             self._found.setdefault((one.code, one.span.start), one)
 
@@ -71,9 +114,10 @@ class Diagnostics:
         labels: tuple[Label, ...] = (),
         help: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        fixes: tuple[Fix, ...] = (),
     ) -> None:
         """Add an error."""
-        self.add(Diagnostic(code, message, span, label, labels, help, notes))
+        self.add(Diagnostic(code, message, span, label, labels, help, notes, fixes=fixes))
 
     def warning(
         self,
@@ -83,9 +127,10 @@ class Diagnostics:
         label: str = "",
         *,
         help: tuple[str, ...] = (),
+        fixes: tuple[Fix, ...] = (),
     ) -> None:
         """Add a warning, which stops nothing."""
-        self.add(Diagnostic(code, message, span, label, (), help, (), "warning"))
+        self.add(Diagnostic(code, message, span, label, (), help, (), "warning", fixes))
 
     @property
     def has_errors(self) -> bool:
@@ -114,6 +159,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Return ``did you mean `x`?`` for the nearest known word, else ``otherwise``."""
+    """Return `Meant` for the nearest known word, else ``otherwise``."""
     near = nearest(word, known)
-    return f"did you mean `{near}`?" if near else otherwise
+    return Meant(near) if near else otherwise

@@ -18,7 +18,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from lark.parsers.lalr_analysis import Shift
 
 from raftoral._assets import asset
-from raftoral.lang.diagnostics import Diagnostic, Label, nearest
+from raftoral.lang.diagnostics import Diagnostic, Label, Meant, nearest, replacing
 from raftoral.lang.grammar import HARD, fixed_texts, human, keywords
 from raftoral.lang.source import Source, Span
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lark.lexer import LexerState
     from lark.parsers.lalr_parser_state import ParserState
 
-    from raftoral.lang.diagnostics import Diagnostics
+    from raftoral.lang.diagnostics import Diagnostics, Fix
 
 MISTAKES_MAX: Final = 20
 
@@ -62,6 +62,7 @@ _CHARACTERS: Final = {
     '"': ("this text is not closed", 'add `"`, or use `"""` for a text over several lines'),
     "$": ("a hole in a text is written with braces alone", 'write "{name}"'),
 }
+_REPLACED: Final = {";": (";", ""), "&": ("&&", "and"), "!": ("!", "not ")}
 _NOISE = re.compile(r'"""[\s\S]*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*"?|#[^\n]*')
 
 
@@ -90,10 +91,12 @@ class _Slip:
 
     By a ``word`` where it is found, by the word that it comes ``after``, else by its ``place``: the
     state of the parser and the kind of token. In any case ``expecting`` must be possible there.
+    ``replace`` is what to write instead, if that is all there is to do.
     """
 
     message: str
     help: str
+    replace: str
     word: str
     after: str
     expecting: str
@@ -206,7 +209,13 @@ class _Reader:
             label = "units are ms s m h d w, or a currency such as EUR"
         elif character == '"':
             end = self.text.find("\n", at)
-        self.diagnostics.error("RWF0002", message, Span(at, end if end > at else at + 1), label)
+        fixes: tuple[Fix, ...] = ()
+        if character in _REPLACED:
+            found, text = _REPLACED[character]
+            if self.text.startswith(found, at):
+                fixes = replacing(Span(at, at + len(found)), text, safe=True)
+        span = Span(at, end if end > at else at + 1)
+        self.diagnostics.error("RWF0002", message, span, label, fixes=fixes)
         self.lexing.line_ctr.char_pos = end if end > at else len(self.text)
         return character == ";" or self.resume(self.lexing.line_ctr.char_pos)
 
@@ -242,7 +251,8 @@ class _Reader:
                 near = token if one.place == (self.now[-1], token.type) else None
             if near is not None:
                 hints = (one.help,) if one.help else ()
-                return Diagnostic("RWF0005", one.message, _at(near), "", (), hints)
+                fixes = replacing(_at(near), one.replace, safe=True) if one.replace else ()
+                return Diagnostic("RWF0005", one.message, _at(near), "", (), hints, fixes=fixes)
         return None
 
     def assigned(self, token: Token) -> Diagnostic | None:
@@ -269,10 +279,11 @@ class _Reader:
                     "RWF0003",
                     f"`{last.value}` is not a clause or statement",
                     _at(last),
-                    f"did you mean `{meant}`?",
+                    Meant(meant),
                     (),
                     (f"replace it: `{meant}`",),
                     (f"read as a name, this line would have to continue `{last.value} = ...`",),
+                    fixes=replacing(_at(last), meant, safe=True),
                 )
         if token.type == "$END":
             end = len(self.text.rstrip())
@@ -288,7 +299,8 @@ class _Reader:
                 "RWF0003",
                 f"`{token.value}` is not a clause or statement",
                 _at(token),
-                f"did you mean `{meant}`?",
+                Meant(meant),
+                fixes=replacing(_at(token), meant, safe=True),
             )
         shown = token.value if len(token.value) <= 30 else token.value[:30] + "..."
         return Diagnostic("RWF0001", f"unexpected `{shown}`", _at(token), self.expected(accepted))
@@ -404,7 +416,9 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
     found = []
     for path in sorted((asset("grammar") / "errors").glob("*.rwf")):
         text = path.read_text(encoding="utf-8")
-        head = dict(re.findall(r"^# (says|help|word|after|expecting): (.*)$", text, re.MULTILINE))
+        head = dict(
+            re.findall(r"^# (says|help|replace|word|after|expecting): (.*)$", text, re.MULTILINE)
+        )
         place = None
         if "word" not in head and "after" not in head:
             reader = _Reader(parser, text, _Nobody)
@@ -415,6 +429,7 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
             _Slip(
                 head["says"],
                 head.get("help", ""),
+                head.get("replace", ""),
                 head.get("word", ""),
                 head.get("after", ""),
                 head.get("expecting", ""),
