@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 CORPORA ?= $(if $(RAFTORAL_CORPORA),$(RAFTORAL_CORPORA),../shared/corpora)
 SEED   ?=
+LAYER  ?=
 TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
@@ -45,13 +46,13 @@ corpora: $(STAMP) ## what others wrote to test systems like this one
 	@RAFTORAL_CORPORA=$(CORPORA) $(BIN)/python -m tests.corpora
 
 sim: $(STAMP)    ## one simulated cluster: make sim SEED=7 TRACE=steps.ndjson
-	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE))
+	@$(BIN)/python -m raftoral.sim $(if $(SEED),--seed $(SEED)) $(if $(TRACE),--trace $(TRACE)) $(if $(LAYER),--layer $(LAYER))
 
 mutants: $(STAMP) ## planted bugs: does the simulator catch each?
 	@$(BIN)/python -m raftoral.sim --mutants
 
-soak: $(STAMP)   ## simulated clusters for MINUTES=20
-	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES)
+soak: $(STAMP)   ## simulated clusters for MINUTES=20; LAYER=workflows: whole nodes
+	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES) $(if $(LAYER),--layer $(LAYER))
 
 chaos: $(STAMP)  ## three processes, eight clients, a kill -9 every two seconds: make chaos MINUTES=5
 	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES))

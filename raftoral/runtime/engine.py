@@ -305,10 +305,19 @@ class Engine:
         """Deploy this application's Python workflows; a refusal is told, and such runs not owned."""
         for definition in self.loader.python_definitions():
             try:
-                await self.services.definitions.deploy(definition)
+                await self._deploy(definition)
             except UsageError as error:
                 self.warnings.append(str(error))
                 log.warning("%s", error)
+
+    async def _deploy(self, definition: Definition) -> None:
+        """Deploy until it is answered; the caller bounds the time."""
+        while True:
+            try:
+                await self.services.definitions.deploy(definition)
+                return
+            except Unavailable:
+                await asyncio.sleep(0.05)
 
     async def _insist(self, command: bytes) -> Result:
         """Propose to group 0 until it is answered; the caller bounds the time."""

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from raftoral.sim.cluster import Options
-from raftoral.sim.soak import Soak, any_seed, hunt_all
+from raftoral.sim.soak import CONSENSUS, Soak, any_seed, hunt_all
+from raftoral.sim.stack.layer import WORKFLOWS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,6 +21,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, help="how many nodes; else the seed chooses")
     parser.add_argument("--groups", type=int, help="how many groups; else the seed chooses")
     parser.add_argument("--trace", type=Path, help="write the steps of the first group there")
+    parser.add_argument(
+        "--layer",
+        choices=(CONSENSUS.name, WORKFLOWS.name),
+        default=CONSENSUS.name,
+        help="how much of a node is simulated: its groups, or all of it with workflows",
+    )
     parser.add_argument("--mutants", action="store_true", help="plant bugs, and count the caught")
     asked = parser.parse_args(arguments)
     seed = any_seed() if asked.seed is None else asked.seed
@@ -34,11 +41,11 @@ def main(arguments: list[str] | None = None) -> int:
         options = Options(
             nodes=asked.nodes, groups=asked.groups, seconds=asked.seconds, trace=trace
         )
-        return _soak(options, seed, asked.minutes)
+        layer = WORKFLOWS if asked.layer == WORKFLOWS.name else CONSENSUS
+        return _soak(Soak(options, _say, layer), seed, asked.minutes)
 
 
-def _soak(options: Options, seed: int, minutes: float | None) -> int:
-    soak = Soak(options, _say)
+def _soak(soak: Soak, seed: int, minutes: float | None) -> int:
     if minutes is None:
         _say(f"seed {seed}")
         soak.one(seed)

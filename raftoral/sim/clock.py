@@ -175,6 +175,15 @@ class ProcessLoop(asyncio.AbstractEventLoop):
                 self._wake()
         return handle
 
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        """Run ``callback`` in the next turn; there are no threads."""
+        return self.call_soon(callback, *args, context=context)
+
     def call_later(
         self,
         delay: float,
@@ -211,10 +220,10 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(  # type: ignore[override]  # the stub differs between versions of Python
-        self, coro: Coroutine[Any, Any, _T], **_options: object
+        self, coro: Coroutine[Any, Any, _T], **options: Any
     ) -> asyncio.Task[_T]:
         """Return a task that begins in the next turn."""
-        task = asyncio.Task(coro, loop=self)
+        task = asyncio.Task(coro, loop=self, **options)
         self._tasks.add(task)
         return task
 

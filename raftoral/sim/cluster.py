@@ -28,7 +28,7 @@ from raftoral.sim.clients import Client
 from raftoral.sim.clock import Events
 from raftoral.sim.faults import CALM, Faults, some_faults
 from raftoral.sim.network import Network
-from raftoral.sim.node import SimNode
+from raftoral.sim.node import Process, SimNode
 from raftoral.storage.base import NodeStore
 
 if TYPE_CHECKING:
@@ -160,6 +160,10 @@ class Cluster:
         node = self.nodes[number] = SimNode(self, number)
         self.disks[number] = node.disk
         return node
+
+    def make_process(self, node: SimNode) -> Process:
+        """Return a new process of a node."""
+        return Process(node)
 
     # -------------------------------------------------------------- the story
     def run(self, on_minute: Callable[[float], None] = lambda _seconds: None) -> Report:

@@ -195,7 +195,7 @@ class SimNode:
     def start(self) -> None:
         """Begin a new process."""
         if self.process is None and not self.is_corrupt:
-            process = self.process = Process(self)
+            process = self.process = self.cluster.make_process(self)
             process.loop.call_soon(process.boot)
 
     def crash(self) -> None:

@@ -92,6 +92,18 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """How much of a node is simulated: which cluster is run, and what a soak must have seen."""
+
+    name: str
+    cluster: Callable[[int, Options], Cluster]
+    rare: Sequence[str]
+
+
+CONSENSUS: Final = Layer("consensus", Cluster, RARE)
+
+
 @dataclass(slots=True)
 class Totals:
     """What all runs of a soak were together."""
@@ -112,17 +124,20 @@ class Totals:
         self.count.update(report.count)
         self.violations += report.violation is not None
 
-    def never(self) -> list[str]:
-        """Return what did not happen once."""
-        return [name for name in RARE if not self.count[name]]
+    def never(self, rare: Sequence[str]) -> list[str]:
+        """Return what of ``rare`` did not happen once."""
+        return [name for name in rare if not self.count[name]]
 
 
 class Soak:
     """Runs with the same options; ``say`` is given each line."""
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, options: Options, say: Callable[[str], None], layer: Layer = CONSENSUS
+    ) -> None:
         self.options = options
         self.say = say
+        self.layer = layer
         self.totals = Totals()
         self._began = perf_counter()
         self._began_cpu = process_time()
@@ -146,7 +161,7 @@ class Soak:
 
     def _run(self, seed: int, on_minute: Callable[[float], None]) -> Report:
         with quiet():
-            report = Cluster(seed, self.options).run(on_minute)
+            report = self.layer.cluster(seed, self.options).run(on_minute)
         self.totals.add(report)
         if report.violation is not None:
             self.say(f"VIOLATION {report.violation}")
@@ -154,9 +169,11 @@ class Soak:
         return report
 
     def _command(self, seed: int) -> str:
+        layer = self.layer.name
         if self.options == Options():
-            return f"make sim SEED={seed}"
+            return f"make sim SEED={seed}" + (f" LAYER={layer}" if layer != CONSENSUS.name else "")
         parts = [f"python -m raftoral.sim --seed {seed} --seconds {self.options.seconds:g}"]
+        parts += [f"--layer {layer}"] if layer != CONSENSUS.name else []
         parts += [f"--nodes {self.options.nodes}"] if self.options.nodes else []
         parts += [f"--groups {self.options.groups}"] if self.options.groups else []
         return " ".join(parts)
@@ -166,7 +183,7 @@ class Soak:
         totals = self.totals
         counts = ", ".join(f"{name} {number:,}" for name, number in sorted(totals.count.items()))
         self.say(counts)
-        if never := totals.never():
+        if never := totals.never(self.layer.rare):
             self.say(f"never happened: {', '.join(never)}")
         self.say(f"{self._line()}, {totals.violations} violations")
 
