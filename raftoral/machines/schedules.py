@@ -172,7 +172,9 @@ def backfill(step: Step, command: commands.Backfill) -> Result:
     """Start the runs of moments that did not fire, without regard to what goes on."""
     known = _found(step.txn, command.schedule)
     if command.revision != known.revision:
-        raise Refused("stale", f"schedule {known.id} is at revision {known.revision} by now")
+        raise Refused(
+            "schedule_conflict", f"schedule {known.id} is at revision {known.revision} by now"
+        )
     if len(command.times) > BACKFILL_MAX:
         raise LimitExceeded(
             f"{len(command.times):,} runs at once; backfill at most {BACKFILL_MAX:,}, in parts"

@@ -11,16 +11,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from raftoral.errors import UnknownRun, UsageError
+from raftoral.ids import GroupId, RunId
 from raftoral.machines import runs
 from raftoral.runtime.subscriptions import STEPS, Topic
 from raftoral.runtime.views import HistoryView
 
 if TYPE_CHECKING:
-    from raftoral.ids import GroupId, RunId
     from raftoral.runtime.deploying import Deploying
     from raftoral.runtime.lookup import Lookup
     from raftoral.runtime.routing import Routing
     from raftoral.runtime.subscriptions import Subscriptions
+    from raftoral.runtime.views import RunView
     from raftoral.values import Value
 
 PAGE_BYTES_MAX: Final = 256 * 1024
@@ -36,6 +37,13 @@ class Steps(NamedTuple):
     position: int
     events: list[bytes]
     complete: bool
+
+
+class Beginning(NamedTuple):
+    """The first events of a run, and the run as it stood then."""
+
+    run: RunView
+    events: list[bytes]
 
 
 class Histories:
@@ -108,6 +116,20 @@ class Histories:
         view = await self.history(run_id, local=False)
         head = {**asdict(view), "events": [], "source": "", "ir": b""}
         return cast("Value", [head, _cut(view.events[start:]), len(view.events)])
+
+    async def beginning(self, run_id: str, count: int) -> Beginning:
+        """Return the first ``count`` events of a run; `UsageError` if it has fewer."""
+        view = await self._lookup.show(run_id)
+        chosen, group = RunId(view.id), GroupId(view.group)
+        events: list[bytes] = []
+        while len(events) < count:
+            steps = await self._steps(group, chosen, view.generation, len(events))
+            if steps.generation != view.generation:
+                return await self.beginning(run_id, count)  # It began anew meanwhile.
+            if not steps.events:
+                raise UsageError(f"run {run_id} has {len(events):,} events, not {count:,}")
+            events += steps.events
+        return Beginning(view, events[:count])
 
     # -------------------------------------------------------------- followed
     async def next_steps(self, run_id: str, generation: int, position: int) -> Steps:

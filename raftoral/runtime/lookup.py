@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from raftoral.codec import unpack
 from raftoral.errors import UnknownRun
-from raftoral.machines import runs
+from raftoral.machines import runs, search
+from raftoral.machines.children import parent_of
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import Ended, decode
 from raftoral.runtime.subscriptions import STANDING, Topic
@@ -115,6 +117,8 @@ class Lookup:
                 failure = as_error(last.value)
                 error = ErrorView(failure.name, failure.message, failure.details)
         executor = self._executors[group]
+        parent = parent_of(run.parent)
+        cells = search.cells(self._routing.state(group), run)
         return RunView(
             id=run.id,
             name=run.name,
@@ -130,8 +134,11 @@ class Lookup:
             error=error,
             reason=run.reason or executor.problem(run.id),
             waiting_for=executor.waiting_for(run.id),
+            generation=run.generation,
+            parent="" if parent is None else parent.id,
+            attributes={path: unpack(data) for path, data in cells.items()},
         )
 
 
 def _standing(view: RunView) -> tuple[object, ...]:
-    return view.status, view.owner, view.epoch, view.reason
+    return view.status, view.owner, view.epoch, view.generation, view.reason

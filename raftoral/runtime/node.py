@@ -12,41 +12,33 @@ import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from raftoral.convert import result_type
 from raftoral.errors import NodeRemoved, NodeStopped, Unavailable, UsageError
 from raftoral.registry.app import Registry
-from raftoral.registry.python import as_input
 from raftoral.replay.effects import Workflow
 from raftoral.runtime.config import HTTP, LISTEN, NodeConfig
 from raftoral.runtime.engine import Engine
-from raftoral.runtime.histories import Steps
-from raftoral.runtime.runs import Run
+from raftoral.runtime.facade import RunCalls, ScheduleCalls
 from raftoral.runtime.state import cluster_view, node_views
 from raftoral.security.tls import TlsFiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from types import TracebackType
 
     from raftoral.runtime.views import (
         ClusterView,
         DefinitionView,
-        HistoryView,
         NodeView,
-        Policy,
-        RunView,
-        Status,
     )
 
 __all__ = ["HTTP", "LISTEN", "Node"]
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
-class Node:
+class Node(RunCalls, ScheduleCalls):
     """One member of a cluster: ``async with Node(registry, data="./data") as node: ...``.
 
     ``registry`` holds the application's workflows and activities. ``data`` is the folder that the
@@ -192,172 +184,6 @@ class Node:
 
         return await self._ask(look)
 
-    # -------------------------------------------------------------- runs
-    async def start_run(
-        self,
-        workflow: str | Workflow[Any, Any],
-        input: Any = None,
-        *,
-        id: str | None = None,
-        version: int | None = None,
-        policy: Policy = "join",
-    ) -> Run[Any]:
-        """Start a run on ``input`` (a map by name, or a list by position); return its handle.
-
-        Without an ``id`` the run gets one. If it is taken, ``policy`` decides: ``join`` returns the
-        run of the same workflow and input, ``reject`` refuses any, and ``retry_failed`` begins
-        anew what ended without completing, and joins the rest. What is refused is a `RunConflict`.
-        """
-        name, version, kind = _target(workflow, version)
-        given = {} if input is None else input
-        run_id = await self._ask(
-            lambda engine: engine.services.requests.start(
-                name, given, run_id=id, version=version, policy=policy
-            )
-        )
-        return Run(self, run_id, kind)
-
-    @overload
-    async def run(
-        self,
-        workflow: Workflow[Any, R],
-        *args: Any,
-        id: str | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> R: ...
-    @overload
-    async def run(
-        self,
-        workflow: str,
-        *args: Any,
-        id: str | None = None,
-        version: int | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Any: ...
-    async def run(
-        self,
-        workflow: str | Workflow[Any, Any],
-        *args: Any,
-        id: str | None = None,
-        version: int | None = None,
-        timeout: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Start a run (or join it, see `start_run`) and return its result; see `Run.result`."""
-        run = await self.start_run(workflow, as_input(args, kwargs), id=id, version=version)
-        return await run.result(timeout)
-
-    async def show(self, id: str, *, local: bool = False) -> RunView:
-        """Return a run as it stands, or as this node has applied it; `UnknownRun` if there is none."""
-        return await self._ask(lambda engine: engine.services.lookup.show(id, local=local))
-
-    async def wait(self, id: str, timeout: float | None = None) -> RunView:
-        """Return a run once it has ended, or as it stands after ``timeout`` seconds."""
-        return await self._ask(lambda engine: engine.services.lookup.wait(id, timeout))
-
-    async def signal(
-        self, run_id: str, signal: str, payload: Any = None, *, id: str | None = None
-    ) -> None:
-        """Put a signal into a run's mailbox; sent again with the same ``id`` it is one signal."""
-        await self._ask(lambda engine: engine.services.requests.signal(run_id, signal, payload, id))
-
-    async def update(
-        self,
-        run_id: str,
-        update: str,
-        payload: Any = None,
-        *,
-        id: str | None = None,
-        timeout: float | None = None,
-    ) -> Any:
-        """Send a request to a run and return its answer; sent again with the same ``id`` it is one.
-
-        `UpdateRefused` if the workflow's handler refuses it, `RunEnded` if the run ends before it
-        answers, `TimeoutError` after ``timeout`` seconds.
-        """
-        return await self._ask(
-            lambda engine: engine.services.requests.update(run_id, update, payload, id, timeout)
-        )
-
-    async def cancel(self, id: str, *, reason: str = "") -> None:
-        """Ask a run to stop: `Cancelled` meets its code at the next effect, then it ends."""
-        await self._ask(lambda engine: engine.services.requests.cancel(id, reason))
-
-    async def terminate(self, id: str, *, reason: str = "") -> None:
-        """End a run at once: none of its code runs any more, nothing is compensated."""
-        await self._ask(lambda engine: engine.services.requests.terminate(id, reason))
-
-    async def pause(self, id: str, *, reason: str = "") -> None:
-        """Let a run begin nothing more; what is under way is still settled, timers still count."""
-        await self._ask(lambda engine: engine.services.requests.pause(id, reason))
-
-    async def resume(self, id: str) -> None:
-        """Let a paused run go on."""
-        await self._ask(lambda engine: engine.services.requests.resume(id))
-
-    async def complete_callback(self, token: str, value: Any = None) -> None:
-        """Complete a step that waits for whoever holds ``token``, with its result.
-
-        The same completion again is fine; another one is refused with `CallbackOver`.
-        """
-        await self._ask(lambda engine: engine.services.requests.complete_callback(token, value))
-
-    async def fail_callback(self, token: str, error: BaseException) -> None:
-        """Complete a step that waits for whoever holds ``token``, with a failure."""
-        await self._ask(lambda engine: engine.services.requests.fail_callback(token, error))
-
-    async def beat_callback(self, token: str) -> None:
-        """Tell that the holder of ``token`` is still at it, for a callback with a heartbeat."""
-        await self._ask(lambda engine: engine.services.requests.beat_callback(token))
-
-    async def query(self, run_id: str, query: str, *, consistent: bool = False) -> Any:
-        """Return what a query of a run's workflow makes of the run's committed cells.
-
-        Answered by a member of the run's group from its own copy; with ``consistent`` that copy is
-        first brought up to date. `UnknownQuery` lists the queries there are; `QueryFailed` tells of
-        an error inside the query.
-        """
-        return await self._ask(
-            lambda engine: engine.services.queries.query(run_id, query, consistent=consistent)
-        )
-
-    async def history(self, id: str, *, local: bool = False) -> HistoryView:
-        """Return a run's settled steps; ``local`` reads what this very node has stored."""
-        return await self._ask(lambda engine: engine.services.histories.history(id, local=local))
-
-    async def watch(self, id: str) -> AsyncIterator[RunView]:
-        """Yield a run as it stands, and again when its status, owner or reason changed.
-
-        The last view is the one of its end.
-        """
-        view: RunView | None = None
-        while view is None or not view.ended:
-            view = await self._standing_after(id, view)
-            yield view
-
-    async def _standing_after(self, id: str, last: RunView | None) -> RunView:
-        return await self._ask(lambda engine: engine.services.lookup.next_standing(id, last))
-
-    async def follow(
-        self, id: str, *, generation: int = 0, position: int = 0
-    ) -> AsyncIterator[Steps]:
-        """Yield a run's settled steps as they come, some at a time, until it has ended.
-
-        Begins at ``position`` of ``generation``; of a later generation at its first step.
-        """
-        steps = Steps(generation, position, [], complete=False)
-        while not steps.complete:
-            steps = await self._steps_after(id, steps)
-            yield steps
-
-    async def _steps_after(self, id: str, last: Steps) -> Steps:
-        position = last.position + len(last.events)
-        return await self._ask(
-            lambda engine: engine.services.histories.next_steps(id, last.generation, position)
-        )
-
     # -------------------------------------------------------------- the cluster
     async def nodes(self) -> list[NodeView]:
         """Return the nodes of the cluster as this one sees them."""
@@ -417,30 +243,9 @@ class Node:
             raise NodeStopped("this node is not running")
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
-    # Last, because its name hides the type `list` from annotations behind it.
-    async def list(
-        self,
-        status: Status | None = None,
-        name: str | None = None,
-        limit: int = 100,
-        after: str | None = None,
-    ) -> list[RunView]:
-        """Return runs, the one started last first; ``after`` is the last id of the page before."""
-        return await self._ask(
-            lambda engine: engine.services.listing.page(status, name, limit, after)
-        )
-
 
 async def _application_changed(engine: Engine) -> None:
     engine.application_changed()
-
-
-def _target(workflow: str | Workflow[Any, Any], version: int | None) -> tuple[str, int | None, Any]:
-    if isinstance(workflow, str):
-        return workflow, version, Any
-    flow = result_type(workflow.function)
-    arguments = getattr(flow, "__args__", ())
-    return workflow.name, workflow.version, arguments[-1] if arguments else Any
 
 
 def _read(path: Path) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from raftoral.ids import MANAGEMENT
 from raftoral.machines import execution
 from raftoral.runtime.deploying import Deploying
+from raftoral.runtime.firing import Firing
+from raftoral.runtime.forking import Forking
 from raftoral.runtime.histories import Histories
 from raftoral.runtime.listing import Listing
 from raftoral.runtime.lookup import Lookup
@@ -19,6 +21,7 @@ from raftoral.runtime.queries import Queries
 from raftoral.runtime.removal import Removal
 from raftoral.runtime.requests import Requests
 from raftoral.runtime.routing import Routing
+from raftoral.runtime.schedules import Schedules
 from raftoral.runtime.starts import Starts
 from raftoral.runtime.subscriptions import Subscriptions
 
@@ -61,19 +64,25 @@ class Services:
         self.removal = Removal(self.routing)
         self.starts = Starts(self.routing, loader, self.definitions)
         self.requests = Requests(self.routing, self.starts, self.lookup, self.subscriptions)
-        self.outboxes = Outboxes(self.routing, self.starts, self.lookup)
+        self.forking = Forking(self.lookup, self.histories, self.starts)
+        self.schedules = Schedules(self.routing, self.starts, lambda: host.stamp_now(MANAGEMENT))
+        self._outboxes = Outboxes(self.routing, self.starts, self.lookup)
+        self._firing = Firing(self.routing, host.stamp_now)
 
     # -------------------------------------------------------------- what happens
     def applied(self, group: GroupId, events: Sequence[execution.Event]) -> None:
         """Take what an execution group has just applied."""
         self.subscriptions.applied(group, events)
         if any(isinstance(event, execution.OutboxGrew) for event in events):
-            self.outboxes.grew(group)
+            self._outboxes.grew(group)
+        if any(isinstance(event, execution.ScheduleChanged) for event in events):
+            self._firing.changed(group)
 
     def leads(self, group: GroupId, leads: bool) -> None:
         """This node leads a group and has applied all of its log, or leads it no longer."""
         if group != MANAGEMENT:
-            self.outboxes.leads(group, leads)
+            self._outboxes.leads(group, leads)
+            self._firing.leads(group, leads)
 
     def replaced(self, group: GroupId) -> None:
         """The state of an execution group was replaced, or is not here any more."""
@@ -89,5 +98,6 @@ class Services:
 
     def close(self) -> None:
         """Answer everybody who waits, for the last time."""
-        self.outboxes.close()
+        self._firing.close()
+        self._outboxes.close()
         self.subscriptions.close()

@@ -24,6 +24,12 @@ Policy: TypeAlias = Literal["join", "reject", "retry_failed"]
 """What a start does if its id is taken: see `raftoral.machines.commands.StartRun`."""
 
 
+Overlap: TypeAlias = Literal["skip", "buffer_one", "allow", "cancel_other", "terminate_other"]
+"""What a schedule does with a time that comes while its last run goes on: leave it out; begin
+behind it (one waits); begin beside it; cancel or terminate it, and begin then.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ErrorView:
     """A failure as data: the name, the message and the declared fields."""
@@ -35,7 +41,11 @@ class ErrorView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run as its group knows it. Times are milliseconds since 1970 on the group's clock."""
+    """One run as its group knows it. Times are milliseconds since 1970 on the group's clock.
+
+    ``events`` counts those of this ``generation``. ``parent`` is the run or schedule that asked for
+    it. ``attributes`` are the cells that runs are listed by, and their values.
+    """
 
     id: str
     name: str
@@ -51,6 +61,9 @@ class RunView:
     error: ErrorView | None = None
     reason: str = ""
     waiting_for: str = ""
+    generation: int = 0
+    parent: str = ""
+    attributes: dict[str, Value] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -74,6 +87,58 @@ def run_of(plain: Value) -> RunView:
     error = known["error"]
     known["error"] = None if error is None else ErrorView(**error)
     return RunView(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class SpecView:
+    """What a schedule starts, and when.
+
+    ``version`` 0 is the newest each time; ``input`` is a map by name or a list by position. ``when``
+    is a cron expression or an interval (`raftoral.runtime.calendars.Calendar`), by the clock of
+    ``zone``. Only times from ``start_at`` to ``end_at`` count (milliseconds since 1970, 0 for no
+    bound), and none that is more than ``catch_up_ms`` late (0: however late). ``overlap`` says what
+    happens while the last run goes on: `Overlap`.
+    """
+
+    name: str
+    when: str
+    input: Value = field(default_factory=dict)
+    version: int = 0
+    zone: str = "UTC"
+    overlap: Overlap = "skip"
+    start_at: int = 0
+    end_at: int = 0
+    catch_up_ms: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as a map."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleView:
+    """One schedule as its group knows it. Times are milliseconds since 1970, 0 for none.
+
+    ``current`` is the run that the next one has to wait for, ``waiting_at`` the time of the one that
+    does. ``fired`` and ``left_out`` count times.
+    """
+
+    id: str
+    spec: SpecView
+    revision: int
+    next_at: int = 0
+    paused: bool = False
+    reason: str = ""
+    current: str = ""
+    waiting_at: int = 0
+    last_at: int = 0
+    fired: int = 0
+    left_out: int = 0
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields as maps."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**plain, "spec": self.spec.plain()}
 
 
 @dataclass(frozen=True, slots=True)
