@@ -35,7 +35,7 @@ def sources() -> Iterator[tuple[str, str]]:
     yield "failing", FAILING
     for folder in (asset("workflows"), asset("grammar"), HERE, HERE.parent / "repl"):
         for path in sorted(folder.rglob("*.rwf")):
-            yield path.stem, re.sub(r" *###.*", "", path.read_text())
+            yield f"{path.parent.name}/{path.stem}", re.sub(r" *###.*", "", path.read_text())
     readme = (asset("grammar") / "README.md").read_text()
     for number, text in enumerate(re.findall(r"```rwf\n(.*?)```", readme, re.DOTALL)):
         yield f"reference {number}", text
