@@ -2,7 +2,8 @@
 
 Inputs and signals come from JSON or from Python, results from activities. Exact kinds may come as
 texts (``"9.99EUR"``, ``"1h30m"``, an ISO time, ``"0.60"``). What comes out is what a history stores.
-Inputs and signals must fit exactly; a result may have fields that the record does not declare.
+Inputs and signals must fit exactly; a result may have fields that the record does not declare. A case
+of an enum is its name, or ``[name, {field: value}]`` if it has fields.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,10 +39,15 @@ if TYPE_CHECKING:
 DEPTH_MAX: Final = 48
 
 _MONEY = re.compile(r"(-?[0-9]{1,40}(?:\.[0-9]{1,40})?) ?([A-Z]{3})\Z")
+_MOMENT = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]{1,9}))?)?"
+    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})\Z",
+    re.ASCII,
+)
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?\Z")
 
 
-class _Misfit(Exception):
+class Misfit(Exception):
     """A value does not fit; the text names the place and what was expected."""
 
 
@@ -52,24 +58,14 @@ def decode_input(unit: Unit, given: object) -> dict[str, Value]:
     nothing. `InvalidInput` names the place, such as ``input.items[2].price``.
     """
     try:
-        return _Decoder(unit, strict=True).fields(_named(unit.inputs, given), unit.inputs, "input")
-    except _Misfit as misfit:
+        return _decoder(unit, strict=True).fields(_named(unit.inputs, given), unit.inputs, "input")
+    except Misfit as misfit:
         raise InvalidInput(str(misfit)) from None
 
 
 def decode_signal(unit: Unit, name: str, given: object) -> dict[str, Value]:
     """Return the stored payload of a signal; `InvalidInput` for an unknown one or a bad payload."""
-    for signal, fields in unit.signals:
-        if signal == name:
-            try:
-                decoder = _Decoder(unit, strict=True)
-                return decoder.fields(_named(fields, given), fields, f"signal {name}")
-            except _Misfit as misfit:
-                raise InvalidInput(str(misfit)) from None
-    known = [signal for signal, _ in unit.signals]
-    near = nearest(name, known)
-    hint = f"did you mean {near}?" if near else f"it takes {', '.join(known) or 'none'}"
-    raise InvalidInput(f"workflow {unit.name} takes no signal {name}; {hint}")
+    return _payload(unit, "signal", unit.signals, name, given)
 
 
 def decode_result(unit: Unit, activity: str, given: object) -> Value:
@@ -77,10 +73,33 @@ def decode_result(unit: Unit, activity: str, given: object) -> Value:
     for name, _, kind, _, _ in unit.activities:
         if name == activity:
             try:
-                return _Decoder(unit, strict=False).value(given, kind, "result")
-            except _Misfit as misfit:
+                return _decoder(unit, strict=False).value(given, kind, "result")
+            except Misfit as misfit:
                 raise WorkflowFailed("BadResult", f"{activity}: {misfit}") from None
     raise WorkflowFailed("BadResult", f"workflow {unit.name} does not use activity {activity}")
+
+
+def decode_update(unit: Unit, name: str, given: object) -> dict[str, Value]:
+    """Return the stored payload of an update; `InvalidInput` for an unknown one or a bad payload."""
+    return _payload(unit, "update", [one[:2] for one in unit.updates], name, given)
+
+
+def _payload(unit: Unit, word: str, known: Node, name: str, given: object) -> dict[str, Value]:
+    for declared, fields in known:
+        if declared == name:
+            try:
+                decoder = _decoder(unit, strict=True)
+                return decoder.fields(_named(fields, given), fields, f"{word} {name}")
+            except Misfit as misfit:
+                raise InvalidInput(str(misfit)) from None
+    names = [declared for declared, _ in known]
+    near = nearest(name, names)
+    hint = f"did you mean {near}?" if near else f"it takes {', '.join(names) or 'none'}"
+    raise InvalidInput(f"workflow {unit.name} takes no {word} {name}; {hint}")
+
+
+def _decoder(unit: Unit, *, strict: bool) -> Decoder:
+    return Decoder(dict(unit.records), dict(unit.enums), strict=strict)
 
 
 def _named(fields: Node, given: object) -> Mapping[str, object]:
@@ -92,16 +111,17 @@ def _named(fields: Node, given: object) -> Mapping[str, object]:
     if isinstance(given, (list, tuple)):
         names = [field[0] for field in fields]
         if len(given) > len(names):
-            raise _Misfit(f"{len(given)} values are given, and there are {len(names)} to give")
+            raise Misfit(f"{len(given)} values are given, and there are {len(names)} to give")
         return dict(zip(names, given, strict=False))
-    raise _Misfit(f"expected a map of names or a list of values, not {_shown(given)}")
+    raise Misfit(f"expected a map of names or a list of values, not {_shown(given)}")
 
 
-class _Decoder:
-    """Checks and converts values by the types of one unit."""
+class Decoder:
+    """Checks and converts values by types of the IR; ``strict`` refuses fields that none declares."""
 
-    def __init__(self, unit: Unit, *, strict: bool) -> None:
-        self.records: dict[str, Node] = dict(unit.records)
+    def __init__(self, records: dict[str, Node], enums: dict[str, Node], *, strict: bool) -> None:
+        self.records = records
+        self.enums = {name: dict(cases) for name, cases in enums.items()}
         self.strict = strict
 
     def fields(self, given: Mapping[Any, object], fields: Node, where: str) -> dict[str, Value]:
@@ -115,19 +135,19 @@ class _Decoder:
             elif kind[0] == "optional":
                 found[name] = None
             else:
-                raise _Misfit(f"{where}.{name} is missing: expected {show(kind)}")
+                raise Misfit(f"{where}.{name} is missing: expected {show(kind)}")
         if self.strict:
             for name in given:
                 if name not in found:
                     near = nearest(str(name), found)
                     hint = f"; did you mean {near}?" if near else ""
-                    raise _Misfit(f"{where}.{str(name)[:60]} is not declared{hint}")
+                    raise Misfit(f"{where}.{str(name)[:60]} is not declared{hint}")
         return found
 
     def value(self, given: object, kind: Node, where: str) -> Value:
-        """Return one value as the type ``kind``; `_Misfit` says what was expected."""
+        """Return one value as the type ``kind``; `Misfit` says what was expected."""
         if where.count(".") + where.count("[") > DEPTH_MAX:
-            raise _Misfit(f"{where[:80]}... is nested too deeply")
+            raise Misfit(f"{where[:80]}... is nested too deeply")
         match kind:
             case ["optional", inner]:
                 return None if given is None else self.value(given, inner, where)
@@ -145,6 +165,8 @@ class _Decoder:
                 if not isinstance(given, Mapping):
                     raise _expected(where, kind, given)
                 return dict(self.fields(given, self.records[name], where))
+            case ["enum", name]:
+                return self.case(given, kind, self.enums[name], where)
             case ["money", currency]:
                 return _money(given, currency, kind, where)
             case ["json"]:
@@ -154,19 +176,34 @@ class _Decoder:
             case _:
                 raise AssertionError(f"decode admits no type {kind!r}")
 
+    def case(self, given: object, kind: Node, cases: dict[str, Node], where: str) -> Value:
+        """Return a case of an enum: its name, or a list of its name and its fields."""
+        name, values = given, None
+        if isinstance(given, (list, tuple)) and len(given) == 2:
+            name, values = given
+        if not isinstance(name, str) or name not in cases:
+            raise _expected(where, kind, given, f", one of {', '.join(cases)}")
+        fields = cases[name]
+        if not fields and not values:
+            return name
+        if values is not None and not isinstance(values, Mapping):
+            raise _expected(f"{where}.{name}", ["map", ["json"]], values)
+        return [name, dict(self.fields(values or {}, fields, f"{where}.{name}"))]
+
     def mapping(self, given: object, kind: Node, where: str) -> Mapping[str, object]:
+        """Return a map whose keys are texts, and not too many."""
         if not isinstance(given, Mapping):
             raise _expected(where, kind, given)
         for key in given:
             if type(key) is not str:
-                raise _Misfit(f"{where} has a key that is no text: {_shown(key)}")
+                raise Misfit(f"{where} has a key that is no text: {_shown(key)}")
         _few(given, where)
         return given
 
     def json(self, given: object, where: str) -> Value:
         """Return a value of any storable kind as it is."""
         if where.count(".") + where.count("[") > DEPTH_MAX:
-            raise _Misfit(f"{where[:80]}... is nested too deeply")
+            raise Misfit(f"{where[:80]}... is nested too deeply")
         if isinstance(given, (list, tuple)):
             _few(given, where)
             return [self.json(item, f"{where}[{n}]") for n, item in enumerate(given)]
@@ -185,12 +222,12 @@ class _Decoder:
 
 def _few(given: Any, where: str) -> None:
     if len(given) > ITEMS_MAX:
-        raise _Misfit(f"{where} has {len(given):,} items; at most {ITEMS_MAX:,} can be stored")
+        raise Misfit(f"{where} has {len(given):,} items; at most {ITEMS_MAX:,} can be stored")
 
 
 # ------------------------------------------------------------------ simple kinds
-def _expected(where: str, kind: Node, given: object, more: str = "") -> _Misfit:
-    return _Misfit(f"{where}: expected {show(kind)}{more}, not {_shown(given)}")
+def _expected(where: str, kind: Node, given: object, more: str = "") -> Misfit:
+    return Misfit(f"{where}: expected {show(kind)}{more}, not {_shown(given)}")
 
 
 def _shown(given: object) -> str:
@@ -220,11 +257,11 @@ def _string(given: object, kind: Node, where: str) -> Value:
     if not isinstance(given, str):
         raise _expected(where, kind, given)
     if len(given) > STRING_MAX:
-        raise _Misfit(f"{where} has {len(given):,} characters; at most {STRING_MAX:,} are kept")
+        raise Misfit(f"{where} has {len(given):,} characters; at most {STRING_MAX:,} are kept")
     try:
         given.encode()
     except UnicodeEncodeError:
-        raise _Misfit(f"{where} has half a character, which no UTF-8 can hold") from None
+        raise Misfit(f"{where} has half a character, which no UTF-8 can hold") from None
     return str(given)
 
 
@@ -243,7 +280,7 @@ def _int(given: object, kind: Node, where: str) -> Value:
     if isinstance(given, bool) or not isinstance(given, int):
         raise _expected(where, kind, given)
     if not INT_MIN <= given <= INT_MAX:
-        raise _Misfit(f"{where} is beyond 64 bit")
+        raise Misfit(f"{where} is beyond 64 bit")
     return int(given)
 
 
@@ -276,7 +313,7 @@ def _money(given: object, currency: str | None, kind: Node, where: str) -> Value
     if money is None or len(money.amount.as_tuple().digits) > EXACT.prec:
         raise _expected(where, kind, given, ' such as "9.99EUR"')
     if currency is not None and money.currency != currency:
-        raise _Misfit(f"{where}: expected {currency}, not {money}")
+        raise Misfit(f"{where}: expected {currency}, not {money}")
     return money
 
 
@@ -295,9 +332,13 @@ def _timestamp(given: object, kind: Node, where: str) -> Value:
     moment: datetime | None = None
     if isinstance(given, datetime):
         moment = given
-    elif isinstance(given, str) and len(given) <= 40:
+    elif isinstance(given, str) and (found := _MOMENT.match(given)):
+        # Not `fromisoformat`, which takes more in some versions of Python than in others.
+        year, month, day, hour, minute, second, fraction, zone = found.groups()
+        parts = [int(part or 0) for part in (year, month, day, hour, minute, second)]
+        micros = int((fraction or "").ljust(6, "0")[:6])
         try:
-            moment = datetime.fromisoformat(given)
+            moment = datetime(*parts, micros, tzinfo=_zone(zone))  # type: ignore[arg-type, misc]
         except ValueError:
             moment = None
     if moment is None or moment.tzinfo is None:
@@ -307,6 +348,13 @@ def _timestamp(given: object, kind: Node, where: str) -> Value:
     except (OverflowError, ValueError):
         raise _expected(where, kind, given, " of the years 1 to 9999") from None
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def _zone(zone: str) -> timezone:
+    if zone in ("Z", "z"):
+        return UTC
+    span = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    return timezone(-span if zone[0] == "-" else span)
 
 
 def _nothing(given: object, kind: Node, where: str) -> Value:

@@ -19,16 +19,20 @@ from raftoral.lang.types import (
     INT,
     NEVER,
     STRING,
+    TIMESTAMP,
     UNKNOWN,
+    EnumType,
     ListType,
     MapType,
     MoneyType,
+    OptionalType,
     Type,
     common,
     fits,
     number,
     optional,
     ordered,
+    required,
     show,
     storable,
 )
@@ -123,7 +127,8 @@ def _want(kind: Type, wanted: Type, name: str) -> None:
 
 
 def _text(args: list[Type]) -> Meaning:
-    return Meaning("text", STRING)
+    case = isinstance(required(args[0]), EnumType)
+    return Meaning("text.case" if case else "text", STRING)
 
 
 def _plain(name: str, primitive: str, wanted: tuple[Type, ...], result: Type) -> Rule:
@@ -235,6 +240,25 @@ def _abs(args: list[Type]) -> Meaning:
     raise Misfit(f"`abs` takes a number, money or duration, not {show(kind)}")
 
 
+def _whole(args: list[Type]) -> Meaning:
+    _want(args[0], DECIMAL, "whole")
+    return Meaning("whole", INT)
+
+
+def _count(args: list[Type]) -> Meaning:
+    _want(_items(args[0], "count"), BOOL, "count")
+    return Meaning("count", INT)
+
+
+def _stored(name: str, primitive: str) -> Rule:
+    def rule(args: list[Type]) -> Meaning:
+        if not storable(args[0]):
+            raise Misfit(f"`{name}` takes a value, not {show(args[0])}")
+        return Meaning(primitive, STRING)
+
+    return rule
+
+
 BUILTINS: Final[dict[str, tuple[int, int, Rule]]] = {
     "len": (1, 1, _length),
     "sum": (1, 1, _sum),
@@ -260,6 +284,13 @@ BUILTINS: Final[dict[str, tuple[int, int, Rule]]] = {
     "split": (2, 2, _split),
     "distinct": (1, 1, _distinct),
     "abs": (1, 1, _abs),
+    "count": (1, 1, _count),
+    "number": (1, 1, _plain("number", "number", (STRING,), OptionalType(DECIMAL))),
+    "whole": (1, 1, _whole),
+    "trim": (1, 1, _plain("trim", "trim", (STRING,), STRING)),
+    "hash": (1, 1, _stored("hash", "hash")),
+    "encode_json": (1, 1, _stored("encode_json", "json")),
+    "date_part": (2, 2, _plain("date_part", "date_part", (TIMESTAMP, STRING), INT)),
 }
 """Name to least and most arguments and the rule; `sort` has named arguments and its own rule."""
 

@@ -8,43 +8,55 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from raftoral.lang import boundary
+from raftoral.lang import boundary, imports
 from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.evaluate.program import load
-from raftoral.lang.evaluate.run import Evaluation, start
+from raftoral.lang.evaluate.run import Evaluation, ask, start
 from raftoral.lang.format import format_source
 from raftoral.lang.read import read
 from raftoral.lang.source import Source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raftoral.lang.check.trials import Trial
     from raftoral.lang.diagnostics import Diagnostic
-    from raftoral.lang.ir import Unit
+    from raftoral.lang.ir import Node, Unit
     from raftoral.values import Value
 
 __all__ = [
     "Compiled",
     "Evaluation",
+    "Load",
     "Source",
     "WorkflowUnit",
     "activities",
+    "ask",
+    "children",
     "compile_source",
     "decode_input",
     "decode_result",
     "decode_signal",
+    "decode_update",
     "input_names",
     "interface",
     "start",
 ]
+
+Load: TypeAlias = "Callable[[str], Source | None]"
+"""Gives an imported file by its path, seen from the folder of the first file; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowUnit:
     """One compiled workflow: what the registry stores, and what a node must know to run it.
 
-    ``source`` is the canonical text of the whole file (`format`), ``text_hash`` its sha256,
-    ``meaning_hash`` that of the IR without lines, docs and the names of local variables.
+    ``source`` is the canonical text (`format`) of the file and of all that it imports (`imports`).
+    ``text_hash`` is the sha256 of it, ``meaning_hash`` that of the IR without lines, docs and the
+    names of local variables. ``search`` names the checkpoints whose values runs are listed by;
+    ``children`` are the workflows and versions that it starts.
     """
 
     name: str
@@ -56,12 +68,18 @@ class WorkflowUnit:
     inputs: tuple[tuple[str, str], ...]
     activities: tuple[str, ...]
     signals: tuple[str, ...]
+    updates: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    children: tuple[tuple[str, int], ...] = ()
+    output: str = "none"
+    raises: tuple[str, ...] = ()
     doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What a source became: its units, and everything there is to say about it.
+    """What a source became: its units and tests, and everything there is to say about it.
 
     ``source`` is the text that the spans of the diagnostics count in. No unit is there while any
     diagnostic is an error.
@@ -70,6 +88,7 @@ class Compiled:
     source: Source
     units: tuple[WorkflowUnit, ...]
     diagnostics: tuple[Diagnostic, ...]
+    trials: tuple[Trial, ...] = ()
 
     @property
     def has_errors(self) -> bool:
@@ -77,75 +96,88 @@ class Compiled:
         return any(one.severity == "error" for one in self.diagnostics)
 
 
-def compile_source(source: Source) -> Compiled:
+def compile_source(source: Source, load: Load | None = None) -> Compiled:
     """Return the units and diagnostics of a source; equal texts give equal bytes everywhere.
 
-    What is stored is compiled from the canonical text, so that lines mean the lines of that; what
-    there is to say speaks of the text that was given.
+    ``load`` reads the files that it imports; those that follow in the text itself come first. What
+    is stored is compiled from the canonical text, so that lines mean the lines of that; what there
+    is to say speaks of the text that was given.
     """
-    given = source.clean()
-    units, diagnostics = read(given)
-    if not units:
-        return Compiled(given, (), diagnostics.all())
-    text = format_source(given, Diagnostics())
-    assert text is not None, "what parses has a layout"
-    stored = units
+    given, files = imports.split(source.clean())
+    given = given.clean()
+
+    def find(path: str) -> Source | None:
+        return files.get(path) or (None if load is None else load(path))
+
+    found = read(given, find)
+    if not found.units:
+        return Compiled(given, (), found.diagnostics.all(), found.trials)
+    text = _formatted(given)
+    stored = found.units
     if text != given.text:
-        stored, again = read(Source(given.path, text))
+        again = read(Source(given.path, text), find)
+        stored = again.units
         if not stored:  # the layout made it larger than a source may be
-            return Compiled(given, (), again.all())
-        hashes = [[one.meaning_hash() for one in all_] for all_ in (units, stored)]
+            return Compiled(given, (), again.diagnostics.all())
+        hashes = [[one.meaning_hash() for one in all_] for all_ in (found.units, stored)]
         assert hashes[0] == hashes[1], "the layout changed the meaning"
+    others = {path: Source(path, _formatted(one)) for path, one in found.sources.items()}
+    text = imports.bundled(Source(given.path, text), others)
     text_hash = sha256(text.encode("utf-8", "replace")).hexdigest()
-    made = tuple(_stored(unit, text, text_hash) for unit in stored)
-    return Compiled(given, made, diagnostics.all())
+    made = tuple(_described(unit, unit.encode(), text, text_hash) for unit in stored)
+    return Compiled(given, made, found.diagnostics.all(), found.trials)
 
 
-def _stored(unit: Unit, text: str, text_hash: str) -> WorkflowUnit:
+def _formatted(source: Source) -> str:
+    text = format_source(source, Diagnostics())
+    assert text is not None, "what parses has a layout"
+    return text
+
+
+def _described(unit: Unit, ir: bytes, text: str, text_hash: str) -> WorkflowUnit:
     return WorkflowUnit(
         name=unit.name,
         version=unit.version,
         source=text,
-        ir=unit.encode(),
+        ir=ir,
         text_hash=text_hash,
         meaning_hash=unit.meaning_hash(),
-        inputs=_typed(unit),
-        activities=tuple(one[0] for one in unit.activities),
-        signals=tuple(one[0] for one in unit.signals),
+        inputs=tuple((name, boundary.show(kind)) for name, kind, _ in unit.inputs),
+        activities=_names(unit.activities),
+        signals=_names(unit.signals),
+        updates=_names(unit.updates),
+        queries=_names(unit.queries),
+        search=tuple(unit.search),
+        children=tuple((name, version) for name, version, _, _ in unit.children),
+        output=boundary.show(unit.output),
+        raises=tuple(unit.raises),
         doc=unit.doc,
     )
 
 
-def _typed(unit: Unit) -> tuple[tuple[str, str], ...]:
-    return tuple((name, boundary.show(kind)) for name, kind, _ in unit.inputs)
+def _names(shapes: Node) -> tuple[str, ...]:
+    return tuple(one[0] for one in shapes)
 
 
 # ------------------------------------------------------------------ from the stored IR alone
 def activities(ir: bytes) -> tuple[str, ...]:
     """Return the names of the activities that a node needs to own runs of the program."""
-    return tuple(one[0] for one in load(ir).unit.activities)
+    return _names(load(ir).unit.activities)
+
+
+def children(ir: bytes) -> tuple[tuple[str, int], ...]:
+    """Return the workflows, with their versions, that the program starts."""
+    return tuple((name, version) for name, version, _, _ in load(ir).unit.children)
 
 
 def input_names(ir: bytes) -> tuple[str, ...]:
     """Return the names of the inputs, in their order."""
-    return tuple(one[0] for one in load(ir).unit.inputs)
+    return _names(load(ir).unit.inputs)
 
 
 def interface(ir: bytes) -> WorkflowUnit:
     """Return what the program says about itself; ``source`` and ``text_hash`` are empty."""
-    unit = load(ir).unit
-    return WorkflowUnit(
-        name=unit.name,
-        version=unit.version,
-        source="",
-        ir=ir,
-        text_hash="",
-        meaning_hash=unit.meaning_hash(),
-        inputs=_typed(unit),
-        activities=tuple(one[0] for one in unit.activities),
-        signals=tuple(one[0] for one in unit.signals),
-        doc=unit.doc,
-    )
+    return _described(load(ir).unit, ir, "", "")
 
 
 def decode_input(ir: bytes, given: object) -> dict[str, Value]:
@@ -156,6 +188,11 @@ def decode_input(ir: bytes, given: object) -> dict[str, Value]:
 def decode_signal(ir: bytes, name: str, given: object) -> dict[str, Value]:
     """Return the stored payload of a signal; see `boundary.decode_signal`."""
     return boundary.decode_signal(load(ir).unit, name, given)
+
+
+def decode_update(ir: bytes, name: str, given: object) -> dict[str, Value]:
+    """Return the stored payload of an update; see `boundary.decode_update`."""
+    return boundary.decode_update(load(ir).unit, name, given)
 
 
 def decode_result(ir: bytes, activity: str, given: object) -> Value:

@@ -132,6 +132,11 @@ class Diagnostics:
         """Add a warning, which stops nothing."""
         self.add(Diagnostic(code, message, span, label, (), help, (), "warning", fixes))
 
+    def take(self, others: Diagnostics) -> None:
+        """Add everything that another list holds."""
+        for one in others._found.values():
+            self.add(one)
+
     @property
     def has_errors(self) -> bool:
         """Tell whether anything must be mended before the text can run."""

@@ -7,13 +7,18 @@ only). The names are frozen by `ir.IR_VERSION`.
 
 from __future__ import annotations
 
+import base64
 import decimal
+import json
 import operator
+import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from raftoral.errors import WorkflowFailed
+from raftoral.codec import pack
+from raftoral.errors import InvalidInput, LimitExceeded, WorkflowFailed
 from raftoral.values import EXACT, INT_MAX, INT_MIN, Money, format_span, millis_of, span_of
 
 if TYPE_CHECKING:
@@ -21,6 +26,8 @@ if TYPE_CHECKING:
 
 STRING_MAX: Final = 256 * 1024
 ITEMS_MAX: Final = 100_000
+PARTS_MAX: Final = 256 * 1024
+DEPTH_MAX: Final = 64
 
 # ISO 4217: currencies that have no minor unit, and those with a thousandth; all others have cents.
 _NO_MINOR: Final = frozenset(
@@ -222,14 +229,38 @@ def _shift_back(a: datetime, b: timedelta) -> datetime:
 
 # ------------------------------------------------------------------ comparison
 def same(a: Any, b: Any) -> bool:
-    """Tell whether two values are equal and of one kind: 1 is not true, 1.0 is not 1."""
+    """Tell whether two values are equal and of one kind: 1 is not true, 1.0 is not 1.
+
+    Values are shared, so what looks small may be a huge tree: comparing it fails with ``TooLarge``.
+    """
     if type(a) is not type(b):
         return False
-    if type(a) is list:
-        return len(a) == len(b) and all(map(same, a, b))
-    if type(a) is dict:
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    return bool(a == b)
+    if type(a) is not list and type(a) is not dict:
+        return bool(a == b)
+    return _same_parts(a, b)
+
+
+def _same_parts(a: Any, b: Any) -> bool:
+    todo = [(a, b)]
+    steps = 0
+    while todo:
+        x, y = todo.pop()
+        steps += 1
+        if steps > PARTS_MAX:
+            raise WorkflowFailed("TooLarge", f"more than {PARTS_MAX:,} parts to be compared")
+        if type(x) is not type(y):
+            return False
+        if type(x) is list:
+            if len(x) != len(y):
+                return False
+            todo.extend(zip(x, y, strict=True))
+        elif type(x) is dict:
+            if x.keys() != y.keys():
+                return False
+            todo.extend((x[key], y[key]) for key in x)
+        elif x != y:
+            return False
+    return True
 
 
 def _different(a: Any, b: Any) -> bool:
@@ -347,11 +378,17 @@ def _distinct(items: list[Any]) -> list[Any]:
 
 def _token(value: Any) -> Any:
     """Return something hashable that is equal exactly where `same` says so."""
-    if type(value) is list:
-        return (list, *map(_token, value))
-    if type(value) is dict:
-        return (dict, *((key, _token(value[key])) for key in sorted(value)))
+    if type(value) is list or type(value) is dict:
+        return _digest(value)
     return (type(value), value)
+
+
+def _digest(value: Any) -> str:
+    """Return the sha256 of a value's canonical bytes, as hex digits."""
+    try:
+        return sha256(pack(value)).hexdigest()
+    except (LimitExceeded, InvalidInput) as refused:
+        raise WorkflowFailed("TooLarge", f"the value has no hash: {refused}") from None
 
 
 # ------------------------------------------------------------------ texts
@@ -362,8 +399,15 @@ def text(value: Any) -> str:
     return _string(_shown(value))
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, depth: int = 0) -> str:
     kind = type(value)
+    if kind is list or kind is dict:
+        if depth >= DEPTH_MAX:
+            raise WorkflowFailed("TooLarge", f"a value may be nested {DEPTH_MAX} levels deep")
+        if kind is list:
+            return f"[{_joined(_shown(item, depth + 1) for item in value)}]"
+        pairs = (f"{key}: {_shown(value[key], depth + 1)}" for key in sorted(value))
+        return f"{{{_joined(pairs)}}}"
     if kind is bool:
         return "true" if value else "false"
     if value is None:
@@ -373,17 +417,22 @@ def _shown(value: Any) -> str:
     if kind is timedelta:
         return format_span(value)
     if kind is datetime:
-        moment = value.astimezone(UTC).isoformat(timespec="milliseconds")
-        return str(moment.replace("+00:00", "Z"))
+        return _moment(value)
     if kind is bytes:
         return str(value.hex())
-    if kind is list:
-        return f"[{_joined(_shown(item) for item in value)}]"
-    if kind is dict:
-        return f"{{{_joined(f'{key}: {_shown(value[key])}' for key in sorted(value))}}}"
-    if kind is WorkflowFailed:
-        return str(value)
     return str(value)
+
+
+def _moment(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _case_text(value: Any) -> str:
+    """Return a case of an enum as it is written: ``Approved(by: ann)``."""
+    if type(value) is not list:
+        return text(value)
+    name, fields = value
+    return _string(f"{name}({_joined(f'{key}: {_shown(fields[key], 1)}' for key in fields)})")
 
 
 def _joined(parts: Any) -> str:
@@ -398,6 +447,64 @@ def _joined(parts: Any) -> str:
     return ", ".join(kept)
 
 
+def _json_of(value: Any) -> str:
+    """Return JSON: keys sorted, exact kinds as texts, which is how they are read back."""
+    text = json.dumps(_jsonable(value, [0], 0), ensure_ascii=False, separators=(",", ":"))
+    return _string(text)
+
+
+def _jsonable(value: Any, count: list[int], depth: int) -> Any:
+    count[0] += 1
+    if count[0] > PARTS_MAX or depth > DEPTH_MAX:
+        raise WorkflowFailed("TooLarge", "the value is too large or too deep for a text")
+    kind = type(value)
+    if kind is list:
+        return [_jsonable(item, count, depth + 1) for item in value]
+    if kind is dict:
+        return {key: _jsonable(value[key], count, depth + 1) for key in sorted(value)}
+    if kind is bytes:
+        return base64.b64encode(value).decode()
+    return value if kind in (str, int, bool, type(None)) else _shown(value)
+
+
+# ------------------------------------------------------------------ from one kind to another
+_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?\Z", re.ASCII)
+_BLANKS: Final = " \t\r\n"
+
+
+def _number(value: str) -> Decimal | None:
+    """Return the decimal that a text spells; None if it spells none of 34 digits."""
+    if not _NUMBER.match(value):
+        return None
+    number = Decimal(value)
+    return number if len(number.as_tuple().digits) <= EXACT.prec else None
+
+
+def _whole(number: Decimal | int) -> int:
+    """Return the nearest int, half to even."""
+    if isinstance(number, int):
+        return number
+    return _int(int(number.to_integral_value(ROUND_HALF_EVEN, EXACT)))
+
+
+def _date_part(moment: datetime, part: str) -> int:
+    moment = moment.astimezone(UTC)
+    match part:
+        case "year" | "month" | "day" | "hour" | "minute" | "second":
+            return int(getattr(moment, part))
+        case "weekday":
+            return moment.isoweekday()
+        case "yearday":
+            return moment.timetuple().tm_yday
+        case _:
+            raise WorkflowFailed("OutOfRange", f"a date has no {part!r:.40}")
+
+
+def _count(items: list[bool]) -> int:
+    return sum(items)
+
+
+# ------------------------------------------------------------------ texts
 def _concat(*parts: str) -> str:
     return _string("".join(parts))
 
@@ -486,6 +593,14 @@ PRIMITIVES: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "max": (1, _largest),
     "range": (2, _range),
     "text": (1, text),
+    "text.case": (1, _case_text),
+    "number": (1, _number),
+    "whole": (1, _whole),
+    "trim": (1, lambda value: value.strip(_BLANKS)),
+    "hash": (1, _digest),
+    "json": (1, _json_of),
+    "date_part": (2, _date_part),
+    "count": (1, _count),
     "concat": (-1, _concat),
     "concat.list": (2, _concat_list),
     "sort": (2, _sort),
@@ -510,10 +625,10 @@ PRIMITIVES: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
 
 BULK: Final = frozenset(
     {
-        "eq", "ne", "eq.plain", "ne.plain", "in.list", "in.string", "sum.int", "sum.decimal",
+        "eq", "ne", "eq.plain", "ne.plain", "lt", "le", "gt", "ge", "starts", "in.list", "in.string", "sum.int", "sum.decimal",
         "sum.money", "sum.duration", "min", "max", "range", "text", "concat", "concat.list",
         "sort", "sort.by", "keys", "values", "join", "lower", "upper", "replace", "split",
-        "split.money", "reverse", "any", "all", "merge", "distinct",
+        "split.money", "text.case", "trim", "hash", "json", "count", "reverse", "any", "all", "merge", "distinct",
     }
 )  # fmt: skip
-"""What takes longer for longer values; it costs fuel by the length of its arguments."""
+"""What takes longer for larger values; it costs fuel by the size of its arguments and result."""

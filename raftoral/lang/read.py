@@ -5,20 +5,43 @@ The half of `compile` that tools need: it knows neither how runs are evaluated n
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from raftoral.lang.check.file import check
+from raftoral.lang.check.program import Program
 from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.parse import parse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from raftoral.lang.check.trials import Trial
     from raftoral.lang.ir import Unit
     from raftoral.lang.source import Source
 
 
-def read(source: Source) -> tuple[tuple[Unit, ...], Diagnostics]:
-    """Return the units of a clean source, none if anything must be mended, and the reports."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a source says: its units (none if anything must be mended), tests, and the reports.
+
+    ``sources`` are the files that it imports, by their path from its own folder.
+    """
+
+    units: tuple[Unit, ...]
+    trials: tuple[Trial, ...]
+    sources: Mapping[str, Source]
+    diagnostics: Diagnostics
+
+
+def read(source: Source, load: Callable[[str], Source | None] | None = None) -> Read:
+    """Return what a clean source says; ``load`` gives the files that it imports, by their path."""
     diagnostics = Diagnostics()
+    program = Program(load or _nothing)
     file = parse(source, diagnostics)
-    units = check(file, source, diagnostics) if file is not None else ()
-    return units, diagnostics
+    if file is not None:
+        program.check(file, source, diagnostics)
+    return Read(program.units, program.trials, program.sources, diagnostics)
+
+
+def _nothing(path: str) -> None:
+    return None

@@ -47,9 +47,26 @@ class OptionalType:
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """A record by its name; the payload of a signal is one too, named ``signal x``."""
+    """A record by its name.
+
+    The payload of a signal is one too, named ``signal x``, and so is what a ``parallel`` gives.
+    """
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnumType:
+    """An enum by its name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackType:
+    """A callback that is open; completed by a value of ``item``."""
+
+    item: Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,10 @@ class ErrorType:
     name: str | None
 
 
-Type: TypeAlias = "Simple | MoneyType | ListType | MapType | OptionalType | RecordType | ErrorType"
+Type: TypeAlias = (
+    "Simple | MoneyType | ListType | MapType | OptionalType | RecordType | EnumType | CallbackType"
+    " | ErrorType"
+)
 
 BOOL: Final = Simple("bool")
 STRING: Final = Simple("string")
@@ -92,8 +112,10 @@ def show(kind: Type) -> str:
             return "map" if item == NEVER else f"map<string, {show(item)}>"
         case OptionalType(item):
             return f"{show(item)}?"
-        case RecordType(name):
+        case RecordType(name) | EnumType(name):
             return name
+        case CallbackType(item):
+            return f"callback of {show(item)}"
         case ErrorType(name):
             return name or "error"
 
@@ -167,7 +189,7 @@ def common(a: Type, b: Type) -> Type | None:
 def storable(kind: Type) -> bool:
     """Tell whether a history can hold values of the type; errors are no values to keep."""
     match kind:
-        case ErrorType():
+        case ErrorType() | CallbackType():
             return False
         case ListType(item) | MapType(item) | OptionalType(item):
             return storable(item)
@@ -205,7 +227,9 @@ def to_ir(kind: Type) -> list[Any]:
             return ["optional", to_ir(item)]
         case RecordType(name):
             return ["record", name]
+        case EnumType(name):
+            return ["enum", name]
         case Simple(name):
             return [name]
-        case ErrorType():
-            raise AssertionError("an error is no stored value")
+        case ErrorType() | CallbackType():
+            raise AssertionError(f"{show(kind)} is no stored value")

@@ -38,7 +38,7 @@ class Loader:
             ir = definition.ir
 
             def start_rwf(started: Started) -> Body:
-                return language.start(ir, started.input)
+                return language.start(ir, started.input, started)
 
             return start_rwf
         workflow = self._python(definition)

@@ -128,6 +128,7 @@ class Advancing:
         self.committed: dict[str, bytes] = {}
         self.body: Body | None = None
         self.root = Branch(Scopes(), "")
+        self.root.scopes.run_id = run_id
         self._ahead = Outbox()
         self._lockstep = lockstep
         self._observe = observe

@@ -22,7 +22,7 @@ from inspect import getgeneratorstate
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from raftoral.convert import flow_result, from_plain, result_type
-from raftoral.errors import Cancelled, NonDeterminismError
+from raftoral.errors import Cancelled, NonDeterminismError, RaftoralError
 from raftoral.replay.advancing import Advancing, Begin, Body, Observer
 from raftoral.replay.effects import Pending, undoing
 from raftoral.replay.failures import as_error
@@ -320,7 +320,11 @@ class Replay(Advancing):
             return
         undo = wait.effect.options.undo
         if undo is not None and branch.scopes.undo is not None:
-            branch.scopes.undo.add(event.path, undoing(undo, value))
+            try:
+                branch.scopes.undo.add(event.path, undoing(undo, value))
+            except RaftoralError as error:
+                self._throw(branch, error)
+                return
         self._resume(branch, value)
 
     # -------------------------------------------------------------- divergence

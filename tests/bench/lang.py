@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from raftoral._assets import asset
-from raftoral.lang import ir
+from raftoral.lang import verify
 from raftoral.lang.compile import compile_source, decode_input, start
 from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.evaluate.program import Program
@@ -61,7 +61,7 @@ def measure() -> list[dict[str, Any]]:
     parsing = best(lambda: parse(source, Diagnostics()), 20)
     compiling = best(lambda: compile_source(source), 10)
     (unit,) = compile_source(source).units
-    loading = best(lambda: Program(ir.decode(unit.ir)), 50)
+    loading = best(lambda: Program(verify.decode(unit.ir)), 50)
     given = decode_input(unit.ir, {"order": ORDER})
     effects = effects_of(unit.ir, given)
     running = best(lambda: effects_of(unit.ir, given), 300)

@@ -410,10 +410,10 @@ workflow w version 1 (n: int) -> int {
 """
     drive = Drive(text, [3], {})
     seen: list[tuple[int, dict[str, object]]] = []
-    assert (drive.evaluation.line, drive.evaluation.variables()) == (0, {"n": 3})
+    assert (drive.evaluation.where()[1], drive.evaluation.variables()) == (0, {"n": 3})
 
     def look(_x: int) -> int:
-        seen.append((drive.evaluation.line, drive.evaluation.variables()))
+        seen.append((drive.evaluation.where()[1], drive.evaluation.variables()))
         return 1
 
     drive.activities["a.b"] = look

@@ -23,7 +23,7 @@ FILES = [path for folder in FOLDERS for path in sorted(folder.glob("*.rwf"))]
 
 def reports(source: Source) -> tuple[Diagnostic, ...]:
     """Return everything that is said about a source."""
-    return read(source)[1].all()
+    return read(source).diagnostics.all()
 
 
 def offered() -> list[tuple[Source, Diagnostic, Fix]]:

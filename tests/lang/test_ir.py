@@ -11,7 +11,7 @@ import pytest
 from raftoral._assets import asset
 from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, InvalidInput, RaftoralError
-from raftoral.lang import ir
+from raftoral.lang import verify
 from raftoral.lang.compile import compile_source, decode_input, interface, start
 from raftoral.lang.source import Source
 from tests.lang.driving import unit
@@ -30,7 +30,7 @@ def meaning(text: str) -> str:
 def test_decoding_gives_back_what_was_encoded(text: str) -> None:
     """Encode and decode are inverse, and the hashes stay."""
     made = unit(text)
-    again = ir.decode(made.ir)
+    again = verify.decode(made.ir)
     assert again.encode() == made.ir
     assert again.meaning_hash() == made.meaning_hash == interface(made.ir).meaning_hash
     assert interface(made.ir).inputs == made.inputs
@@ -104,10 +104,10 @@ def test_one_file_gives_a_closed_unit_for_each_workflow() -> None:
     workflow second version 3 (a: A) -> int { return one(a.x) }
     """
     first, second = compile_source(Source("t.rwf", text)).units
-    assert len(ir.decode(first.ir).functions) == 2
-    assert len(ir.decode(second.ir).functions) == 1
-    assert [name for name, _ in ir.decode(second.ir).records] == ["A"]
-    assert ir.decode(first.ir).records == []
+    assert len(verify.decode(first.ir).functions) == 2
+    assert len(verify.decode(second.ir).functions) == 1
+    assert [name for name, _ in verify.decode(second.ir).records] == ["A"]
+    assert verify.decode(first.ir).records == []
 
 
 def attempt(data: bytes) -> None:
@@ -164,21 +164,21 @@ def test_well_formed_nonsense_is_refused_or_runs_harmlessly() -> None:
 
 def test_a_deep_program_is_refused() -> None:
     """Nesting without end is damage, not a stack overflow."""
-    unit_ir = ir.decode(unit("workflow w version 1 () -> bool { return true }").ir)
+    unit_ir = verify.decode(unit("workflow w version 1 () -> bool { return true }").ir)
     node: list[Any] = ["const", True]
     for _ in range(250):
         node = ["not", node]
     bad = [[*unit_ir.meaning()[:-2], [["return", node]], 10], ["p", "", [1, 1], []]]
     with pytest.raises(CorruptionError):
-        ir.decode(pack_record(bad))
+        verify.decode(pack_record(bad))
 
 
 def test_another_version_of_the_form_is_named() -> None:
     """A newer form is refused with both numbers."""
     program = unpack_record(unit(FAILING).ir)
     program[0][0] = 99
-    with pytest.raises(CorruptionError, match="IR version 99; this build reads 1"):
-        ir.decode(pack_record(program))
+    with pytest.raises(CorruptionError, match="IR version 99; this build reads 2"):
+        verify.decode(pack_record(program))
 
 
 def test_an_input_is_checked_from_the_stored_form_alone() -> None:

@@ -10,9 +10,9 @@ import pytest
 from raftoral._assets import asset
 from raftoral.lang.builtins import NAMES
 from raftoral.lang.compile import Source, compile_source
+from raftoral.lang.definitions import ERRORS
 from raftoral.lang.grammar import keywords
 from raftoral.lang.render import render_all
-from raftoral.lang.resolve import ERRORS
 
 if TYPE_CHECKING:
     from pathlib import Path

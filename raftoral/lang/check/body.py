@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from raftoral.lang import ast
-from raftoral.lang.check import control, steps
+from raftoral.lang.check import branches, children, control, loops, steps, waits
 from raftoral.lang.check.expressions import Expressions
+from raftoral.lang.check.giving import Giving
 from raftoral.lang.diagnostics import Label, did_you_mean
+from raftoral.lang.scope import ROLES, Scope, Variable
 from raftoral.lang.source import Span
 from raftoral.lang.types import (
     BOOL,
@@ -17,32 +20,45 @@ from raftoral.lang.types import (
     STRING,
     TIMESTAMP,
     UNKNOWN,
+    CallbackType,
     ErrorType,
     ListType,
     MapType,
     OptionalType,
     Type,
+    common,
     show,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from raftoral.lang.ast import Ident
     from raftoral.lang.check.nodes import Checked, Node
+    from raftoral.lang.definitions import Activity, Child, Definitions, Field
     from raftoral.lang.diagnostics import Diagnostics
-    from raftoral.lang.resolve import Activity, Definitions, Role, Scope, Variable
+    from raftoral.lang.scope import Role
 
 BLOCK_DEPTH_MAX: Final = 32
 
 _EFFECT_WORDS: Final = {
     ast.CheckpointStmt: "checkpoint",
     ast.ComputeStmt: "compute",
+    ast.ChildStmt: "call",
+    ast.CallbackStmt: "callback",
     ast.Sleep: "sleep",
     ast.Await: "await",
     ast.Log: "log",
+    ast.Restart: "restart",
+    ast.Undo: "undo",
+    ast.Saga: "saga",
+    ast.Parallel: "parallel",
+    ast.Race: "race",
     ast.SignalDef: "signal",
+    ast.QueryDef: "query",
+    ast.UpdateDef: "update",
 }
+_DECLARATIONS: Final = (ast.SignalDef, ast.QueryDef, ast.UpdateDef)
 
 
 class Body(Expressions):
@@ -54,18 +70,31 @@ class Body(Expressions):
         super().__init__(definitions, diagnostics, scope, pure=pure)
         self.pure_at: Span | None = None
         self.output: Type = NOTHING
+        self.inputs: dict[str, Field] = {}
+        self.updates: dict[str, Type] = {}
         self.number = 0
         self.spans: list[Span] = []
         self.block_depth = 0
         self.block_depth_seen = 0
         self.loops = 0
         self.final = False
+        self.saga = False
+        self.inside: str | None = None
+        """The kind of branch around, which no jump leaves; None in the workflow itself."""
+        self.giving: Giving | None = None
+        self.branches = 0
         # The names of steps in the scope that is open, and how many loops of a name it has.
         self.steps: dict[str, Ident] = {}
         self.turns: dict[str, int] = {}
         self.effects = 0
+        self.cells: dict[str, Variable] = {}
+        """The checkpoints whose paths are their names, for queries and for search."""
+        self.scoped = 0
         self.awaited: set[str] = set()
         self.activities: dict[str, Activity] = {}
+        self.endless: set[str] = set()
+        """The activities without any timeout that were warned about."""
+        self.children: dict[tuple[str, int], Child] = {}
 
     # -------------------------------------------------------------- blocks
     def block(self, block: ast.Block, *, new: bool = True) -> tuple[Node, bool]:
@@ -74,23 +103,18 @@ class Body(Expressions):
         self.block_depth_seen = max(self.block_depth, self.block_depth_seen)
         if self.block_depth > BLOCK_DEPTH_MAX:
             message = f"blocks are nested deeper than {BLOCK_DEPTH_MAX} levels"
-            self.error(
-                "RWF0403",
-                message,
-                Span(block.span.start, block.span.start + 1),
-                "move a part into a `fn`",
-            )
+            where = Span(block.span.start, block.span.start + 1)
+            self.error("RWF0403", message, where, "move a part into a `fn`")
             self.block_depth -= 1
             return [], False
         before = self.known
         if new:
-            self.scope.blocks.append({})
-            self.scope.ahead.append(frozenset())
+            self.scope.open()
         self.scope.ahead[-1] |= frozenset(_declared(block))
         nodes: Node = []
         leaves = told = False
         for statement in block.statements:
-            if leaves and not told:
+            if leaves and not told and not isinstance(statement, _DECLARATIONS):
                 self.error("RWF0232", "this is never reached", statement.span, "left before")
                 told = True
             node, left = self.statement(statement)
@@ -111,6 +135,9 @@ class Body(Expressions):
 
     def declare(self, name: Ident, kind: Type, role: Role) -> Variable:
         """Add a variable that is in sight from the next statement on."""
+        if name.text in self.definitions.imports:
+            message = f"`{name.text}` is the name of an imported file"
+            self.error("RWF0121", message, name.span, "choose another name")
         variable = self.scope.declare(name, kind, role)
         variable.first = self.number
         return variable
@@ -121,6 +148,39 @@ class Body(Expressions):
         found = self.block(block)
         after |= self.steps
         return found
+
+    @contextmanager
+    def beside(self, word: str) -> Iterator[Giving]:
+        """Check what runs beside others: with scopes of its own, left by `give` alone."""
+        kept = (
+            self.steps, self.turns, self.loops, self.final, self.saga, self.inside, self.giving,
+            self.scope.branch,
+        )  # fmt: skip
+        self.branches += 1
+        self.scoped += 1
+        self.steps, self.turns, self.loops, self.final = {}, {}, 0, False
+        self.inside, self.giving, self.scope.branch = word, Giving(), self.branches
+        giving = self.giving
+        try:
+            yield giving
+        finally:
+            self.scoped -= 1
+            (
+                self.steps, self.turns, self.loops, self.final, self.saga, self.inside,
+                self.giving, self.scope.branch,
+            ) = kept  # fmt: skip
+
+    def given(self, giving: Giving, *, always: bool) -> Type:
+        """Return the type of what a block gives; none where it may end without a `give`."""
+        kind: Type = NEVER if always else NOTHING
+        for one, span in giving.kinds:
+            shared = common(kind, one)
+            if shared is None:
+                message = f"a `give` before this gives {show(kind)}, and this gives {show(one)}"
+                self.error("RWF0213", message, span)
+                return UNKNOWN
+            kind = shared
+        return NOTHING if kind == NEVER else kind
 
     def step(self, name: Ident) -> None:
         """Take the name of a step; a second one in the same scope is reported."""
@@ -148,13 +208,12 @@ class Body(Expressions):
             if variable.role in ("let", "var"):
                 message = f"`{name.text}` is never used"
                 self.diagnostics.warning("RWF0502", message, name.span)
-            elif variable.role == "compute":
-                self.diagnostics.warning(
-                    "RWF0501",
-                    f"the result `{name.text}` is never used",
-                    name.span,
-                    help=("leave the name out if only the step matters: `compute activity(...)`",),
-                )
+            elif variable.role in ("compute", "callback"):
+                help_ = ("leave the name out if only the step matters: `compute activity(...)`",)
+                if variable.role == "callback":
+                    help_ = (f"hand `{name.text}.token` to an activity, then `await` it",)
+                message = f"the result `{name.text}` is never used"
+                self.diagnostics.warning("RWF0501", message, name.span, help=help_)
 
     def missing_return(self, block: ast.Block) -> None:
         """Report that the end of the body is reached without a value."""
@@ -170,14 +229,23 @@ class Body(Expressions):
     def statement(self, node: ast.Stmt) -> Checked:
         """Return the IR of one statement and whether it always leaves."""
         word = _EFFECT_WORDS.get(type(node))
+        if word is None and isinstance(node, ast.For) and node.fan is not None:
+            word = "parallel"
         if word is not None:
             if self.pure:
                 self.impure(node.span, word)
                 return None, False
             self.effects += 1
-        if not isinstance(node, ast.SignalDef):
-            self.number += 1
-            self.spans.append(node.span)
+        if isinstance(node, _DECLARATIONS):
+            if self.block_depth > 1:
+                message = f"a {word} is declared at the top of a workflow"
+                self.error("RWF0122", message, node.span)
+            return None, False
+        self.number += 1
+        self.spans.append(node.span)
+        return self._statement(node)
+
+    def _statement(self, node: Any) -> Checked:
         match node:
             case ast.Let():
                 return self.let(node), False
@@ -188,45 +256,47 @@ class Body(Expressions):
                 error = self.failure(otherwise)
                 self.known |= self.facts(condition)[0]
                 return ["require", test, error], False
-            case ast.Return(span, value):
-                self.outside_finally(span, "return")
-                return ["return", self.value(value, self.output, "the result")], True
+            case ast.Return() | ast.Give() | ast.Break() | ast.Continue():
+                return control.jump(self, node), True
             case ast.Fail(_, error):
                 return ["fail", self.failure(error)], True
-            case ast.Break(span):
-                return self.jump(span, "break"), True
-            case ast.Continue(span):
-                return self.jump(span, "continue"), True
             case ast.CheckpointStmt():
-                return steps.checkpoint(self, node), False
+                return self.checkpoint(node), False
             case ast.ComputeStmt():
                 return steps.compute(self, node), False
+            case ast.ChildStmt():
+                return children.child(self, node), False
+            case ast.CallbackStmt():
+                return waits.callback(self, node), False
             case ast.Sleep(_, value, until):
                 ir = self.value(value, TIMESTAMP if until else DURATION, "what `sleep` waits for")
                 return ["until" if until else "sleep", ir], False
             case ast.Await():
-                return steps.wait(self, node), False
+                return waits.wait(self, node), False
             case ast.Log(_, value):
-                kind, ir = self.expr(value)
-                return ["log", ir if kind == STRING else ["do", "text", [ir]]], False
-            case ast.SignalDef(span):
-                if self.block_depth > 1:
-                    self.error("RWF0122", "a signal is declared at the top of a workflow", span)
-                return None, False
+                return ["log", self.shown(value)], False
+            case ast.Restart():
+                return children.restart(self, node), True
+            case ast.Saga():
+                return branches.saga(self, node)
+            case ast.Undo():
+                return branches.undo(self, node), False
+            case ast.Parallel():
+                return branches.parallel(self, node), False
+            case ast.Race():
+                return branches.race(self, node)
             case ast.If():
                 return control.choice(self, node)
             case ast.Match():
                 return control.match(self, node)
             case ast.While():
-                return control.loop_while(self, node), False
+                return loops.loop_while(self, node), False
             case ast.For():
-                return control.loop_for(self, node), False
+                return loops.loop_for(self, node), False
             case ast.Try():
                 return control.guarded(self, node)
             case _:
-                word = _WORDS.get(type(node)) or type(node).__name__.lower()
-                self.error("RWF0006", f"`{word}` is not part of this release", node.span)
-                return None, False
+                assert_never(node)
 
     def impure(self, span: Span, word: str) -> None:
         """Report an effect in a pure function."""
@@ -255,25 +325,10 @@ class Body(Expressions):
             )
         return ir
 
-    def outside_finally(self, span: Span, word: str) -> None:
-        """Report a jump out of a `finally`."""
-        if self.final:
-            message = f"`{word}` inside `finally` would hide what happened before"
-            self.error("RWF0330", message, span, "not here")
-
-    def jump(self, span: Span, word: str) -> Node:
-        """Return the IR of a `break` or `continue`; a loop must be around it."""
-        if not self.loops:
-            if self.final:
-                self.outside_finally(span, word)
-            else:
-                self.error("RWF0322", f"`{word}` stands inside a loop", span, "no loop around this")
-        return [word]
-
     def typed(self, node: ast.Let | ast.CheckpointStmt, what: str, *, changes: bool) -> Any:
         """Return type and IR of a declaration."""
         if node.type is not None:
-            kind = self.definitions.type_of(node.type)
+            kind = self.type_of(node.type)
             return kind, self.value(node.value, kind, what, node.type.span)
         kind, ir = self.expr(node.value)
         if changes and _is_open(kind):
@@ -285,6 +340,8 @@ class Body(Expressions):
                 help=(f"`{node.name.text}: list<string> = []`, for example",),
             )
             kind = UNKNOWN
+        if isinstance(kind, CallbackType):
+            self.error("RWF0215", "a callback stays under its own name", node.value.span)
         return kind, ir
 
     def let(self, node: ast.Let) -> Node:
@@ -302,6 +359,17 @@ class Body(Expressions):
             self.unknown_target(name)
             return None
         ir = self.value(node.value, variable.type, f"`{name.text}`", variable.name.span)
+        if variable.role in ("var", "checkpoint") and variable.branch != self.scope.branch:
+            self.diagnostics.error(
+                "RWF0320",
+                f"`{name.text}` belongs to what is around this {self.inside or 'branch'}",
+                name.span,
+                "assigned from a branch",
+                labels=(Label(variable.name.span, "declared here"),),
+                help=("let the branch `give` its result, and assign that afterwards",),
+                notes=("branches run at once, so which of them assigned last would be chance",),
+            )
+            return None
         if variable.role == "var":
             return ["let", variable.slot, ir]
         if variable.role == "checkpoint":
@@ -312,7 +380,7 @@ class Body(Expressions):
             f"`{name.text}` cannot be changed",
             name.span,
             "assigned here",
-            labels=(Label(variable.name.span, f"this is {_ROLES[variable.role]}"),),
+            labels=(Label(variable.name.span, f"this is {ROLES[variable.role]}"),),
             help=("declare it with `var`, or with `checkpoint` to have each value recorded",),
         )
         return None
@@ -320,41 +388,47 @@ class Body(Expressions):
     def unknown_target(self, name: Ident) -> None:
         """Report an assignment to a name that nothing declares."""
         near = did_you_mean(name.text, self.scope.names())
+        help_ = () if near else (
+            f"declare it: `let {name.text} = ...` or `var {name.text} = ...`",
+        )  # fmt: skip
         self.diagnostics.error(
             "RWF0201",
             f"cannot find `{name.text}` in {self.scope.where}",
             name.span,
             near or "not declared here",
-            help=()
-            if near
-            else (f"declare it: `let {name.text} = ...` or `var {name.text} = ...`",),
+            help=help_,
         )
 
+    def checkpoint(self, node: ast.CheckpointStmt) -> Node:
+        """Return the IR of a `checkpoint`."""
+        kind, ir = self.typed(node, f"`{node.name.text}`", changes=True)
+        if isinstance(kind, ErrorType):
+            self.error("RWF0215", "an error cannot be recorded as a value", node.value.span)
+        self.step(node.name)
+        variable = self.declare(node.name, kind, "checkpoint")
+        if not self.scoped:
+            self.cells.setdefault(node.name.text, variable)
+        return ["checkpoint", variable.slot, node.name.text, ir]
 
-_WORDS: Final = {
-    ast.ChildStmt: "call",
-    ast.CallbackStmt: "callback",
-    ast.QueryDef: "query",
-    ast.UpdateDef: "update",
-}
-_ROLES: Final = {
-    "let": "a `let`, which keeps its value",
-    "var": "a variable",
-    "checkpoint": "a checkpoint",
-    "input": "an input",
-    "compute": "a result, recorded once",
-    "loop": "given by the loop",
-    "catch": "the error that was caught",
-}
+    def shown(self, node: ast.Expr) -> Node:
+        """Return the IR of a value as a text."""
+        kind, ir = self.expr(node)
+        return self.as_text(kind, ir)
 
 
 def _declared(block: ast.Block) -> Iterable[str]:
     """Return the names that the statements of a block declare in it."""
     for statement in block.statements:
         match statement:
-            case ast.Let(_, name) | ast.CheckpointStmt(_, name):
+            case ast.Let(_, name) | ast.CheckpointStmt(_, name) | ast.CallbackStmt(_, name):
                 yield name.text
             case ast.ComputeStmt(_, ast.Ident(_, text)) | ast.Await(_, _, ast.Ident(_, text)):
+                yield text
+            case ast.ChildStmt(_, _, ast.Ident(_, text)) | ast.Race(_, ast.Ident(_, text)):
+                yield text
+            case ast.Parallel(name=ast.Ident(_, text)):
+                yield text
+            case ast.For(fan=ast.Fan(collect=ast.Ident(_, text))):
                 yield text
             case _:
                 pass

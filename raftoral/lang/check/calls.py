@@ -6,34 +6,26 @@ from typing import TYPE_CHECKING, Final
 
 from raftoral.lang import ast
 from raftoral.lang.builtins import BUILTINS, NAMES, Misfit
+from raftoral.lang.check import enums
+from raftoral.lang.check.arguments import arguments
 from raftoral.lang.check.nodes import Node, Typed, const, do
+from raftoral.lang.definitions import ERRORS
 from raftoral.lang.diagnostics import did_you_mean
-from raftoral.lang.resolve import ERRORS as ERROR_NAMES
 from raftoral.lang.types import (
     BOOL,
-    INT,
     STRING,
     UNKNOWN,
     ErrorType,
     ListType,
     RecordType,
-    Type,
     ordered,
     show,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from raftoral.lang.check.expressions import Expressions
-    from raftoral.lang.resolve import Field
+    from raftoral.lang.definitions import Definitions, Function
     from raftoral.lang.source import Span
-
-
-DEPTH_MAX: Final = 64
-
-_ORDER: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-_ERROR_FIELDS: Final[dict[str, Type]] = {"name": STRING, "message": STRING, "attempts": INT}
 
 
 def call(c: Expressions, node: ast.Call) -> Typed:
@@ -41,10 +33,15 @@ def call(c: Expressions, node: ast.Call) -> Typed:
     match node.callee:
         case ast.Name(span, name):
             return call_name(c, node, span, name)
-        case ast.TypeName(span, name):
-            return make(c, node, span, name)
-        case ast.Member():
-            return activity_in_expression(c, node)
+        case ast.TypeName() | ast.Member() as callee:
+            path = c.type_path(callee)
+            if path is not None:
+                return make(c, node, *path)
+            assert isinstance(callee, ast.Member)
+            enum = enums.enum_of(c, callee)
+            if enum is not None:
+                return enums.case(c, enum, callee.name, node.args, node.span)
+            return call_member(c, node, callee)
         case _:
             visit_args(c, node)
             return c.error("RWF0210", "only functions are called", node.callee.span)
@@ -56,14 +53,20 @@ def visit_args(c: Expressions, node: ast.Call) -> None:
         c.expr(arg.value)
 
 
+def call_function(c: Expressions, node: ast.Call, function: Function) -> Typed:
+    """Return the type and IR of a call of a function, which gets its number later."""
+    what = f"fn {function.name.text}"
+    given = arguments(c, node.args, function.params, what, node.span)
+    ir: Node = ["call", function.key, given]
+    c.calls.append((ir, function))
+    return function.result, ir
+
+
 def call_name(c: Expressions, node: ast.Call, span: Span, name: str) -> Typed:
     """Return the type and IR of a call by a plain name."""
     function = c.definitions.functions.get(name)
     if function is not None:
-        given = arguments(c, node.args, function.params, f"fn {name}", node.span)
-        ir: Node = ["call", name, given]
-        c.calls.append((ir, name))
-        return function.result, ir
+        return call_function(c, node, function)
     if name == "sort":
         return sort(c, node)
     if name in BUILTINS:
@@ -72,23 +75,34 @@ def call_name(c: Expressions, node: ast.Call, span: Span, name: str) -> Typed:
     if name in c.definitions.activities:
         return effect_in_expression(c, span, name)
     known = [*c.definitions.functions, *NAMES]
-    label = did_you_mean(name, known, "not defined")
+    hint = _HINTS.get(name)
+    label = f"`{hint}`" if hint else did_you_mean(name, known, "not defined")
     return c.error("RWF0201", f"cannot find function `{name}`", span, label)
 
 
-def activity_in_expression(c: Expressions, node: ast.Call) -> Typed:
-    """Report a call by a dotted name: an activity, or a method."""
+def call_member(c: Expressions, node: ast.Call, callee: ast.Member) -> Typed:
+    """Return the type and IR of a call by a dotted name: a function that was imported.
+
+    An activity, or a method, is reported.
+    """
+    if isinstance(callee.base, ast.Name):
+        home = c.imported(callee.base.name)
+        if home is not None and callee.name.text in home.functions:
+            return call_function(c, node, home.functions[callee.name.text])
     names = []
-    inner: ast.Expr = node.callee
+    inner: ast.Expr = callee
     while isinstance(inner, ast.Member):
         names.append(inner.name.text)
         inner = inner.base
     name = ".".join((inner.name, *reversed(names))) if isinstance(inner, ast.Name) else ""
     visit_args(c, node)
-    if name in c.definitions.activities:
-        return effect_in_expression(c, node.callee.span, name)
-    label = did_you_mean(name, c.definitions.activities, "values have no methods")
-    return c.error("RWF0201", "only functions are called in expressions", node.callee.span, label)
+    if c.definitions.find("activities", name) is not None:
+        return effect_in_expression(c, callee.span, name)
+    known = [*c.definitions.names("activities"), *c.definitions.names("functions")]
+    label = did_you_mean(name, known, "values have no methods")
+    if callee.name.text in (*BUILTINS, "sort"):
+        label = f"write `{callee.name.text}(...)` with the value as an argument"
+    return c.error("RWF0201", "only functions are called in expressions", callee.span, label)
 
 
 def effect_in_expression(c: Expressions, span: Span, name: str) -> Typed:
@@ -165,85 +179,38 @@ def sort(c: Expressions, node: ast.Call) -> Typed:
     return kind, do("sort.by", items, const(by), descending)
 
 
-def make(c: Expressions, node: ast.Call, span: Span, name: str) -> Typed:
+def make(c: Expressions, node: ast.Call, home: Definitions, name: str) -> Typed:
     """Return the IR of a record or an error that is made."""
-    definitions = c.definitions
-    if name in definitions.records:
-        fields = definitions.records[name].fields
+    if name in home.records:
+        fields = home.records[name].fields
         given = arguments(c, node.args, fields, f"record {name}", node.span, named=True)
         pairs = [[field, ir] for field, ir in zip(fields, given, strict=False)]
         return RecordType(name), ["map", pairs]
-    shape = definitions.errors.get(name)
-    if shape is None and name not in ERROR_NAMES:
+    shape = home.errors.get(name)
+    if shape is None and name not in ERRORS:
         visit_args(c, node)
-        known = [*definitions.records, *definitions.errors, *ERROR_NAMES]
+        known = [*home.records, *home.errors, *ERRORS]
         label = did_you_mean(name, known, "not defined")
-        return c.error("RWF0203", f"cannot find record or error `{name}`", span, label)
+        if name in home.enums:
+            label = f"`{name}` is an enum: `{name}.{next(iter(home.enums[name].cases), 'Case')}`"
+        message = f"cannot find record or error `{name}`"
+        return c.error("RWF0203", message, node.callee.span, label)
     fields = {} if shape is None else shape.fields
-    message = const("")
+    message_ir = const("")
     rest = []
     for arg in node.args:
         if arg.name is not None and arg.name.text == "message":
-            message = c.value(arg.value, STRING, "the message of an error")
+            message_ir = c.value(arg.value, STRING, "the message of an error")
         else:
             rest.append(arg)
     given = arguments(c, rest, fields, f"error {name}", node.span, named=True)
     pairs = [[field, ir] for field, ir in zip(fields, given, strict=False)]
-    return ErrorType(name), ["error", name, message, pairs]
+    return ErrorType(name), ["error", name, message_ir, pairs]
 
 
-def arguments(
-    c: Expressions,
-    args: Sequence[ast.Arg],
-    params: dict[str, Field],
-    what: str,
-    span: Span,
-    *,
-    named: bool = False,
-) -> list[Node]:
-    """Return the IR of all arguments in the order of ``params``, defaults filled in."""
-    names = list(params)
-    given: dict[str, Node] = {}
-    for place, arg in enumerate(args):
-        if arg.name is None and named:
-            c.expr(arg.value)
-            label = f"write `{names[place]}: ...`" if place < len(names) else "too many"
-            c.error("RWF0203", f"the fields of {what} are given by name", arg.span, label)
-            continue
-        if arg.name is None and place >= len(names):
-            c.expr(arg.value)
-            message = f"{what} takes {len(names)} argument{'s' if len(names) != 1 else ''}"
-            c.error("RWF0204", message, arg.span, "one too many")
-            continue
-        name = names[place] if arg.name is None else arg.name.text
-        param = params.get(name)
-        if param is None:
-            c.expr(arg.value)
-            label = did_you_mean(name, names, f"{what} has no such argument")
-            c.error("RWF0203", f"{what} has no `{name}`", arg.span, label)
-            continue
-        if name in given:
-            c.error("RWF0120", f"`{name}` is given twice", arg.span, "again")
-        given[name] = c.value(arg.value, param.type, f"`{name}` of {what}", param.name.span)
-    fill(c, given, params, what, span)
-    return [given[name] for name in names]
-
-
-def fill(
-    c: Expressions, given: dict[str, Node], params: dict[str, Field], what: str, span: Span
-) -> None:
-    """Add the defaults; report what is missing."""
-    missing = []
-    for name, param in params.items():
-        if name in given:
-            continue
-        if param.default is not None:
-            value = c.constant(param.default, param.type, f"the default of `{name}`")
-            given[name] = const(value)
-        else:
-            given[name] = const(None)
-            if param.required:
-                missing.append(f"`{name}: {show(param.type)}`")
-    if missing:
-        message = f"{what} needs {' and '.join(missing)}"
-        c.error("RWF0204", message, span, "missing here")
+_HINTS: Final = {
+    "count_if": "count", "length": "len", "size": "len", "str": "text", "string": "text",
+    "int": "whole", "format": '"{...}"', "strip": "trim", "map": "[f(x) for x in xs]",
+    "filter": "[x for x in xs if c]", "print": "log", "format_duration": "text",
+    "zip": "[... for i, x in xs]", "now": "an activity", "uuid": "an activity",
+}  # fmt: skip

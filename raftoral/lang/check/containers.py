@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from raftoral.lang.diagnostics import did_you_mean
 from raftoral.lang.types import (
@@ -14,6 +14,7 @@ from raftoral.lang.types import (
     UNKNOWN,
     ListType,
     MapType,
+    OptionalType,
     Type,
     common,
     required,
@@ -25,13 +26,7 @@ if TYPE_CHECKING:
 
     from raftoral.lang import ast
     from raftoral.lang.check.expressions import Expressions
-    from raftoral.lang.check.nodes import Typed
-
-
-DEPTH_MAX: Final = 64
-
-_ORDER: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-_ERROR_FIELDS: Final[dict[str, Type]] = {"name": STRING, "message": STRING, "attempts": INT}
+    from raftoral.lang.check.nodes import Node, Typed
 
 
 def list_of(c: Expressions, items: Sequence[ast.Expr], wanted: Type | None) -> Typed:
@@ -108,10 +103,14 @@ def update(c: Expressions, node: ast.Update) -> Typed:
 
 def comprehension(c: Expressions, node: ast.Comprehension) -> Typed:
     """Return the type and IR of a comprehension."""
-    source = items_of(c, node.source)
-    c.scope.blocks.append({})
+    index, kind, source = gone_through(c, node.index, node.source)
+    c.scope.open()
     try:
-        variable = c.scope.declare(node.variable, source[0], "loop")
+        slot = None
+        if node.index is not None:
+            number = c.scope.declare(node.index, index, "loop")
+            number.used, slot = True, number.slot
+        variable = c.scope.declare(node.variable, kind, "loop")
         variable.used = True
         condition = None
         facts: frozenset[str] = frozenset()
@@ -119,19 +118,29 @@ def comprehension(c: Expressions, node: ast.Comprehension) -> Typed:
             condition = c.value(node.condition, BOOL, "a condition")
             facts = c.facts(node.condition)[0]
         with c.knowing(facts):
-            kind, item = c.expr(node.item)
+            made, item = c.expr(node.item)
     finally:
         c.scope.blocks.pop()
-    return ListType(kind), ["each", variable.slot, source[1], condition, item]
+        c.scope.ahead.pop()
+    return ListType(made), ["each", slot, variable.slot, source, condition, item]
 
 
-def items_of(c: Expressions, node: ast.Expr) -> Typed:
-    """Return the type of the items and the IR of something to go through."""
+def gone_through(
+    c: Expressions, index: ast.Ident | None, node: ast.Expr
+) -> tuple[Type, Type, Node]:
+    """Return the type of the index and the items, and the IR, of something to go through."""
     kind, ir = c.expr(node)
     if isinstance(kind, ListType):
-        return kind.item, ir
+        return INT, kind.item, ir
     if isinstance(kind, MapType):
-        return c.error("RWF0210", "a map is gone through by `keys(m)` or `values(m)`", node.span)
-    if kind != UNKNOWN:
-        return c.error("RWF0210", f"`for` goes through a list, not {show(kind)}", node.span)
-    return UNKNOWN, ir
+        if index is not None:
+            return STRING, kind.item, ir
+        message = "a map is gone through with two names"
+        c.error("RWF0210", message, node.span, "`for key, value in m`, `keys(m)` or `values(m)`")
+    elif isinstance(kind, OptionalType):
+        help_ = ("give a list for none: `xs ?? []`",)
+        message = f"this may be none, and `for` goes through a list: it is {show(kind)}"
+        c.diagnostics.error("RWF0211", message, node.span, help=help_)
+    elif kind != UNKNOWN:
+        c.error("RWF0210", f"`for` goes through a list, not {show(kind)}", node.span)
+    return UNKNOWN, UNKNOWN, ir

@@ -1,32 +1,60 @@
-"""Statements that choose and repeat: if, match, while, for, try."""
+"""Statements that choose and leave: if, match, try, return, give, break, continue."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from raftoral.lang import ast
-from raftoral.lang.check import containers
-from raftoral.lang.check.nodes import Checked, Node, const
-from raftoral.lang.diagnostics import Label
-from raftoral.lang.ir import encode_value
+from raftoral.lang.check.coverage import Con, Coverage, TooComplex
+from raftoral.lang.check.patterns import pattern
 from raftoral.lang.source import Span
-from raftoral.lang.types import (
-    BOOL,
-    INT,
-    NOTHING,
-    UNKNOWN,
-    ErrorType,
-    Type,
-    common,
-    may_be_none,
-    required,
-    show,
-)
+from raftoral.lang.types import BOOL, UNKNOWN, ErrorType, Type, required, show
 
 if TYPE_CHECKING:
     from raftoral.lang.check.body import Body
+    from raftoral.lang.check.coverage import Row
+    from raftoral.lang.check.nodes import Checked, Node
+    from raftoral.lang.check.patterns import Tested
 
 
+# ------------------------------------------------------------------ leaving
+def jump(b: Body, node: ast.Return | ast.Give | ast.Break | ast.Continue) -> Node:
+    """Return the IR of a statement that leaves; where it may not, that is reported."""
+    word = type(node).__name__.lower()
+    match node:
+        case ast.Return(span, value):
+            ir = b.value(value, b.output if b.inside is None else UNKNOWN, "the result")
+            if b.final:
+                _hides(b, span, word)
+            elif b.inside is not None:
+                message = f"`return` ends the workflow, and this is a {b.inside} of it"
+                b.error("RWF0322", message, span, "a branch ends with `give`")
+            return ["return", ir]
+        case ast.Give(span, value):
+            kind, ir = b.expr(value)
+            if b.final:
+                _hides(b, span, word)
+            elif b.giving is None:
+                message = "`give` ends a branch with its result"
+                label = "no branch around this" if not b.pure else "a function ends with `return`"
+                b.error("RWF0321", message, span, label)
+            else:
+                b.giving.kinds.append((kind, value.span))
+            return ["give", ir]
+        case ast.Break(span) | ast.Continue(span):
+            if not b.loops and b.final:
+                _hides(b, span, word)
+            elif not b.loops:
+                b.error("RWF0322", f"`{word}` stands inside a loop", span, "no loop around this")
+            return [word]
+
+
+def _hides(b: Body, span: Span, word: str) -> None:
+    message = f"`{word}` inside `finally` would hide what happened before"
+    b.error("RWF0330", message, span, "not here")
+
+
+# ------------------------------------------------------------------ choosing
 def choice(b: Body, node: ast.If) -> Checked:
     """Return the IR of an `if`."""
     before, after = b.steps, dict(b.steps)
@@ -43,11 +71,10 @@ def choice(b: Body, node: ast.If) -> Checked:
         # The next arm, and what follows if this one leaves, know that the condition failed.
         b.known |= no
     otherwise: Node | None = None
+    whole = False
     if node.otherwise is not None:
         otherwise, leaves = b.branch(node.otherwise, before, after)
         whole = all_leave and leaves
-    else:
-        whole = False
     if not all_leave:
         b.known = outer
     b.steps = after
@@ -55,117 +82,87 @@ def choice(b: Body, node: ast.If) -> Checked:
 
 
 def match(b: Body, node: ast.Match) -> Checked:
-    """Return the IR of a `match`."""
+    """Return the IR of a `match`; every value must have a case, and every case a value."""
     kind, subject = b.expr(node.subject)
     slot = b.scope.hidden(kind)
     before, after = b.steps, dict(b.steps)
-    seen: list[Any] = []
-    whole = False
+    rows: list[Row] = []
     leaves = True
     cases: Node = []
+    told = kind == UNKNOWN
     for case in node.cases:
-        if whole:
-            b.error("RWF0231", "this case is never reached", case.span, "all are taken")
-        b.scope.blocks.append({})
-        b.scope.ahead.append(frozenset())
-        test, every = pattern(b, case, kind, seen)
+        tested = pattern(b, case.pattern, kind)
+        told = told or not _reached(b, case, tested, rows, kind)
+        b.scope.open()
+        _bind(b, tested, rows, kind)
         guard = None
         if case.guard is not None:
             guard = b.value(case.guard, BOOL, "a guard")
-            every = False
-        block, left = b.branch(case.block, before, after)
+        else:
+            rows.append((tested.space,))
+        facts = frozenset() if case.guard is None else b.facts(case.guard)[0]
+        with b.knowing(facts):
+            block, left = b.branch(case.block, before, after)
         b.close_block()
-        cases.append([test, guard, block])
+        cases.append([tested.ir, guard, block])
         leaves = leaves and left
-        whole = whole or every or (kind == BOOL and {True, False} <= set(seen))
     b.steps = after
-    if not whole and kind != UNKNOWN:
-        missing = "`case _ { ... }`"
-        if kind == BOOL:
-            missing = "`case true` and `case false`"
-        message = "not every value has a case"
-        b.diagnostics.error(
-            "RWF0230", message, Span(node.span.start, node.span.start + 5), f"add {missing}"
-        )
+    whole = told or _whole(b, node, rows, kind)
     return ["match", subject, slot, cases], leaves and whole
 
 
-def pattern(b: Body, case: ast.Case, kind: Type, seen: list[Any]) -> tuple[Node, bool]:
-    """Return the IR of a pattern and whether it takes everything that is left."""
-    options: tuple[ast.Pattern, ...] = (case.pattern,)
-    if isinstance(case.pattern, ast.Alternatives):
-        options = case.pattern.options
-    elif isinstance(case.pattern, ast.BindPattern):
-        if case.pattern.name.text == "_":
-            return ["any"], True
-        rest = required(kind) if None in seen else kind
-        return ["bind", b.declare(case.pattern.name, rest, "loop").slot], True
-    values = []
-    for option in options:
-        if not isinstance(option, ast.LiteralPattern):
-            b.error("RWF0006", "this pattern is not part of this release", option.span)
-            continue
-        literal = option.literal
-        one, _ = b.expr(literal)
-        if common(kind, one) is None or (one == NOTHING and not may_be_none(kind)):
-            message = f"{show(kind)} is never {show(one)}"
-            b.error("RWF0210", message, literal.span)
-        plain = encode_value(literal.value)
-        if any(type(plain) is type(s) and plain == s for s in seen):
-            b.error("RWF0231", "this value has a case already", literal.span, "again")
-        elif case.guard is None:
-            seen.append(literal.value if isinstance(literal.value, bool) else plain)
-        values.append(plain)
-    return ["is", values], False
+def _bind(b: Body, tested: Tested, rows: list[Row], kind: Type) -> None:
+    for name, bound, ir in tested.bound:
+        if ir is tested.ir and bound != required(kind) and not _none_left(b, rows, kind):
+            bound = required(kind)
+        ir[1] = b.declare(name, bound, "loop").slot
 
 
-def loop_body(b: Body, block: ast.Block, key: str) -> tuple[Node, int]:
-    """Return the IR of a loop's body and the number of this loop among those of its name."""
-    steps, turns, effects = b.steps, b.turns, b.effects
-    b.steps, b.turns = {}, {}
-    b.loops += 1
-    body, _ = b.block(block)
-    b.loops -= 1
-    b.steps, b.turns = steps, turns
-    number = 0
-    if b.effects > effects:  # a pure loop leaves no trace in the history
-        number = turns.get(key, 0)
-        turns[key] = number + 1
-    return body, number
+def _none_left(b: Body, rows: list[Row], kind: Type) -> bool:
+    """Tell whether `none` has no case yet."""
+    try:
+        return Coverage(b.definitions.known).useful(rows, (Con("none"),), [kind])
+    except TooComplex:
+        return True
 
 
-def loop_while(b: Body, node: ast.While) -> Node:
-    """Return the IR of a `while`."""
-    condition = b.value(node.condition, BOOL, "a condition")
-    limit = const(0)
-    if node.limit is None:
-        end = node.condition.span.end
-        b.diagnostics.error(
-            "RWF0401",
-            "this loop has no bound",
-            Span(node.span.start, node.span.start + 5),
-            "`while` needs `max`",
-            labels=(Label(Span(end, end + 1), "write it here: `max 100`"),),
-            notes=("every loop is bounded, so every run has a largest possible history",),
-        )
-    else:
-        limit = b.value(node.limit, INT, "a bound")
-    with b.knowing(b.facts(node.condition)[0]):
-        body, number = loop_body(b, node.block, "while")
-    return ["while", condition, limit, number, body]
+def _reached(b: Body, case: ast.Case, tested: Tested, rows: list[Row], kind: Type) -> bool:
+    """Report a case that no value reaches; tell whether the patterns could be worked out."""
+    if kind == UNKNOWN:
+        return False
+    try:
+        if Coverage(b.definitions.known).useful(rows, (tested.space,), [kind]):
+            return True
+        message, label = "this case is never reached", "all of its values are taken before"
+        b.error("RWF0231", message, case.pattern.span, label)
+    except TooComplex:
+        b.error("RWF0403", "these patterns are too many to be worked out", case.span)
+        return False
+    return True
 
 
-def loop_for(b: Body, node: ast.For) -> Node:
-    """Return the IR of a `for`."""
-    kind, source = containers.items_of(b, node.source)
-    b.scope.blocks.append({})
-    b.scope.ahead.append(frozenset())
-    variable = b.declare(node.variable, kind, "loop")
-    body, number = loop_body(b, node.block, node.variable.text)
-    b.close_block()
-    return ["for", variable.slot, node.variable.text, number, source, body]
+def _whole(b: Body, node: ast.Match, rows: list[Row], kind: Type) -> bool:
+    """Tell whether every value has a case; report one that has none."""
+    try:
+        missing = Coverage(b.definitions.known).missing(rows, [kind])
+    except TooComplex:
+        b.error("RWF0403", "these patterns are too many to be worked out", node.span)
+        return True
+    if missing is None:
+        return True
+    keyword = Span(node.span.start, node.span.start + 5)
+    example = missing[0]
+    b.diagnostics.error(
+        "RWF0230",
+        f"not every {show(kind)} has a case" if example != "_" else "not every value has a case",
+        keyword,
+        f"add `case {example} {{ ... }}`",
+        help=() if example == "_" else ("or `case _ { ... }` for all that are left",),
+    )
+    return False
 
 
+# ------------------------------------------------------------------ failures
 def guarded(b: Body, node: ast.Try) -> Checked:
     """Return the IR of a `try`."""
     if not node.catches and node.final is None:
@@ -188,18 +185,15 @@ def guarded(b: Body, node: ast.Try) -> Checked:
 
 def catch(b: Body, node: ast.Catch, whole: ast.Try) -> tuple[Node, bool]:
     """Return the IR of one `catch`."""
-    names = [name.text for name in node.names]
-    for name in node.names:
-        b.definitions.known_error(name)
+    names = b.definitions.error_names(node.names)
     earlier = [c for c in whole.catches if c.span.start < node.span.start]
     for name in node.names:
         if any(not c.names or name.text in {n.text for n in c.names} for c in earlier):
             b.error("RWF0231", f"`{name.text}` is caught before", name.span, "never reached")
-    b.scope.blocks.append({})
-    b.scope.ahead.append(frozenset())
+    b.scope.open()
     slot = None
     if node.variable is not None:
-        kind = ErrorType(names[0] if len(names) == 1 else None)
+        kind = ErrorType(names[0] if len(node.names) == 1 and names else None)
         slot = b.declare(node.variable, kind, "catch").slot
     block, leaves = b.block(node.block)
     b.close_block()

@@ -9,15 +9,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, assert_never
 
-from raftoral.errors import RaftoralError
 from raftoral.lang import ast
 from raftoral.lang.builtins import NAMES
-from raftoral.lang.check import calls, containers, operators
+from raftoral.lang.check import calls, constants, containers, enums, operators, patterns
 from raftoral.lang.check.nodes import Node, Typed, const, do
 from raftoral.lang.check.operators import literal_type
 from raftoral.lang.diagnostics import Diagnostics, Label, did_you_mean
-from raftoral.lang.evaluate.expressions import constant_value
-from raftoral.lang.resolve import Definitions, Scope, Shape
+from raftoral.lang.scope import Scope
 from raftoral.lang.types import (
     BOOL,
     DECIMAL,
@@ -26,6 +24,8 @@ from raftoral.lang.types import (
     NOTHING,
     STRING,
     UNKNOWN,
+    CallbackType,
+    EnumType,
     ErrorType,
     ListType,
     MapType,
@@ -39,18 +39,19 @@ from raftoral.lang.types import (
     optional,
     required,
     show,
+    to_ir,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from raftoral.lang.definitions import Definitions, Function, Shape
     from raftoral.lang.source import Span
     from raftoral.values import Value
 
 
 DEPTH_MAX: Final = 64
 
-_ORDER: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
 _ERROR_FIELDS: Final[dict[str, Type]] = {"name": STRING, "message": STRING, "attempts": INT}
 
 
@@ -64,12 +65,18 @@ class Expressions:
         self.diagnostics = diagnostics
         self.scope = scope
         self.pure = pure
-        self.signals: dict[str, Shape] = {}
-        self.calls: list[tuple[Node, str]] = []
+        self.shapes: dict[str, Shape] = {}
+        """What has fields beside records: the payloads of signals, what a `parallel` gives."""
+        self.calls: list[tuple[Node, Function]] = []
         self.known: frozenset[str] = frozenset()
         self.depth = 0
         self.depth_seen = 0
-        self.constants_open: tuple[str, ...] = ()
+        self.decoded: list[Type] = []
+        """The types that `decode` names, which the stored unit must know."""
+        self.wrong = False
+        """A type was not found, which its file reports."""
+        self.own: Mapping[str, Type] | None = None
+        """The fields of `self`; None where there is no run."""
 
     # -------------------------------------------------------------- entrances
     def expr(self, node: ast.Expr, wanted: Type | None = None) -> Typed:
@@ -112,26 +119,21 @@ class Expressions:
         )
         return ir
 
-    def constant(self, node: ast.Expr, target: Type, what: str) -> Value:
-        """Return the value of a constant expression; None after a report."""
-        inner = Expressions(
-            self.definitions, self.diagnostics, Scope(self.diagnostics, what), pure=what
-        )
-        inner.constants_open = self.constants_open
-        before = self.diagnostics.has_errors
-        ir = inner.value(node, target, what)
-        if inner.calls:
-            message = f"{what} is constant, so it calls no function of the file"
-            self.error("RWF0201", message, node.span)
-            return None
-        if self.diagnostics.has_errors and not before:
-            return None
-        try:
-            return constant_value(ir)
-        except RaftoralError as failure:
-            if not self.diagnostics.has_errors:
-                self.error("RWF0218", f"{what} cannot be computed: {failure}", node.span)
-            return None
+    def constant(
+        self, node: ast.Expr, target: Type, what: str, home: Definitions | None = None
+    ) -> Value:
+        """Return the value of a constant expression of the file ``home``; None after a report."""
+        return constants.constant(self, home or self.definitions, node, target, what)[1]
+
+    def fresh(self, home: Definitions, diagnostics: Diagnostics, what: str) -> Expressions:
+        """Return a checker of constant expressions of the file ``home``."""
+        return Expressions(home, diagnostics, Scope(diagnostics, what), pure=what)
+
+    def type_of(self, ref: ast.TypeRef) -> Type:
+        """Return the type that is written there; `UNKNOWN` after a report."""
+        kind = self.definitions.type_of(ref)
+        self.wrong = self.wrong or kind == UNKNOWN
+        return kind
 
     def error(self, code: str, message: str, span: Span, label: str = "") -> Typed:
         """Report, and answer with what fits everywhere."""
@@ -149,9 +151,14 @@ class Expressions:
             self.known = before
 
     # -------------------------------------------------------------- what is known not to be none
-    def facts(self, node: ast.Expr) -> tuple[frozenset[str], frozenset[str]]:
+    def facts(
+        self, node: ast.Expr, depth: int = DEPTH_MAX
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """Return which values are not none if the condition holds, and if it does not."""
         nothing: frozenset[str] = frozenset()
+        depth -= 1
+        if depth < 0:
+            return nothing, nothing
         match node:
             case ast.IsNone(_, operand, negated):
                 path = self.path(operand)
@@ -159,13 +166,17 @@ class Expressions:
                     return nothing, nothing
                 found = frozenset([path])
                 return (found, nothing) if negated else (nothing, found)
+            case ast.IsShape(_, operand, _, negated):
+                path = self.path(operand)
+                found = nothing if path is None else frozenset([path])
+                return (nothing, found) if negated else (found, nothing)
             case ast.Unary(_, "not", operand):
-                yes, no = self.facts(operand)
+                yes, no = self.facts(operand, depth)
                 return no, yes
             case ast.Binary(_, "and", left, right):
-                return self.facts(left)[0] | self.facts(right)[0], nothing
+                return self.facts(left, depth)[0] | self.facts(right, depth)[0], nothing
             case ast.Binary(_, "or", left, right):
-                return nothing, self.facts(left)[1] | self.facts(right)[1]
+                return nothing, self.facts(left, depth)[1] | self.facts(right, depth)[1]
             case _:
                 return nothing, nothing
 
@@ -217,17 +228,24 @@ class Expressions:
                 return containers.update(self, node)
             case ast.Comprehension():
                 return containers.comprehension(self, node)
-            case ast.IsShape() | ast.Decode():
-                word = "is" if isinstance(node, ast.IsShape) else "decode"
-                return self.error("RWF0006", f"`{word}` is not part of this release", node.span)
+            case ast.IsShape():
+                return patterns.is_shape(self, node)
+            case ast.Decode(_, ref, value):
+                kind = self.type_of(ref)
+                self.decoded.append(kind)
+                held = self.value(value, JSON, "what is decoded")
+                return kind, ["decode", to_ir(kind), held]
             case _:
                 assert_never(node)
 
     def _part(self, part: str | ast.Expr) -> Node:
-        if isinstance(part, str):
-            return const(part)
-        kind, ir = self.expr(part)
-        return ir if kind == STRING else do("text", ir)
+        return const(part) if isinstance(part, str) else self.as_text(*self.expr(part))
+
+    def as_text(self, kind: Type, ir: Node) -> Node:
+        """Return the IR of a value as a text."""
+        if kind == STRING:
+            return ir
+        return do("text.case" if isinstance(required(kind), EnumType) else "text", ir)
 
     def _narrowed(self, node: ast.Expr, typed: Typed) -> Typed:
         kind, ir = typed
@@ -241,45 +259,71 @@ class Expressions:
             variable.used = True
             op = "cell" if variable.role == "checkpoint" else "local"
             return variable.type, [op, variable.slot]
+        if node.name == "self":
+            return self.error("RWF0201", "`self` is read by its fields: `self.id`", node.span)
+        if node.name in self.definitions.imports:
+            message = f"`{node.name}` is an imported file; its names stand behind a dot"
+            return self.error("RWF0201", message, node.span)
         if node.name in self.definitions.functions or node.name in NAMES:
             message = f"`{node.name}` is a function; call it: `{node.name}(...)`"
             return self.error("RWF0210", message, node.span)
         self.scope.unknown(node.name, node.span)
         return UNKNOWN, const(None)
 
-    def _constant_name(self, node: ast.TypeName) -> Typed:
-        name, definitions = node.name, self.definitions
-        found = definitions.constants.get(name)
-        if found is None:
-            if name in definitions.records or name in definitions.errors:
-                message = f"`{name}` is made with its fields: `{name}(...)`"
-                return self.error("RWF0210", message, node.span)
-            known = [*definitions.constants, *definitions.records, *definitions.errors]
-            label = did_you_mean(name, [*known, "none", "true", "false"], "not defined")
-            return self.error("RWF0201", f"cannot find `{name}`", node.span, label)
-        if name in self.constants_open:
-            way = " -> ".join((*self.constants_open, name))
-            return self.error("RWF0302", f"the constant needs itself: {way}", node.span)
-        before = self.constants_open
-        self.constants_open = (*before, name)
-        try:
-            kind = UNKNOWN if found.type is None else definitions.type_of(found.type)
-            value = self.constant(found.value, kind, f"constant {name}")
-        finally:
-            self.constants_open = before
-        if found.type is None:
-            inner = Expressions(definitions, Diagnostics(), Scope(Diagnostics(), ""))
-            inner.constants_open = (*before, name)
-            kind = inner.expr(found.value)[0]
-        return kind, const(value)
+    def type_path(self, node: ast.Expr) -> tuple[Definitions, str] | None:
+        """Return the file and the capital name that ``Name`` or ``alias.Name`` stands for."""
+        match node:
+            case ast.TypeName(_, name):
+                return self.definitions, name
+            case ast.Member(_, ast.Name(_, alias), ast.Ident(_, name), False):
+                home = self.imported(alias)
+                return (home, name) if home is not None and name[0].isupper() else None
+            case _:
+                return None
+
+    def imported(self, alias: str) -> Definitions | None:
+        """Return the file that is imported under a name, unless a variable hides it."""
+        if alias not in self.definitions.imports or self.scope.find(alias):
+            return None
+        self.definitions.used.add(alias)
+        return self.definitions.imports[alias]
+
+    def _constant_name(self, node: ast.TypeName | ast.Member) -> Typed:
+        path = self.type_path(node)
+        assert path is not None
+        home, name = path
+        if name in home.constants:
+            kind, value = constants.named(self, home, name, node.span)
+            return kind, constants.embedded(self, value, node.span)
+        if name in home.records or name in home.errors:
+            message = f"`{name}` is made with its fields: `{name}(...)`"
+            return self.error("RWF0210", message, node.span)
+        if name in home.enums:
+            case = next(iter(home.enums[name].cases), "Case")
+            message = f"`{name}` is a type; its values are its cases: `{name}.{case}`"
+            return self.error("RWF0210", message, node.span)
+        known = [*home.constants, *home.records, *home.enums, *home.errors]
+        label = did_you_mean(name, [*known, "none", "true", "false"], "not defined")
+        return self.error("RWF0201", f"cannot find `{name}`", node.span, label)
 
     def shape(self, kind: Type) -> Shape | None:
-        """Return the fields of a record or of a signal's payload."""
+        """Return the fields of a record, of a signal's payload, or of what a `parallel` gives."""
         if not isinstance(kind, RecordType):
             return None
-        return self.definitions.records.get(kind.name) or self.signals.get(kind.name)
+        return self.definitions.known.records.get(kind.name) or self.shapes.get(kind.name)
 
     def _member(self, node: ast.Member) -> Typed:
+        if self.type_path(node) is not None:
+            return self._constant_name(node)
+        enum = enums.enum_of(self, node)
+        if enum is not None:
+            return enums.case(self, enum, node.name, None, node.span)
+        if isinstance(node.base, ast.Name):
+            if node.base.name == "self":
+                return self._self(node)
+            home = self.imported(node.base.name)
+            if home is not None:
+                return self._behind_import(node, home)
         kind, base = self.expr(node.base)
         name = node.name.text
         maybe = isinstance(kind, OptionalType)
@@ -308,8 +352,34 @@ class Expressions:
             return optional(found.type), ["maybe", base, name]
         return found.type, ["field", base, name]
 
+    def _self(self, node: ast.Member) -> Typed:
+        name = node.name.text
+        if self.own is None:
+            message = "`self` is the run, and there is none here"
+            return self.error("RWF0201", message, node.base.span, "hand the value over instead")
+        kind = self.own.get(name)
+        if kind is None:
+            label = did_you_mean(name, self.own, f"it has {', '.join(self.own)}")
+            return self.error("RWF0203", f"`self` has no `.{name}`", node.name.span, label)
+        return kind, ["self", name]
+
+    def _behind_import(self, node: ast.Member, home: Definitions) -> Typed:
+        name = node.name.text
+        if name in home.functions:
+            message = f"`{name}` is a function; call it: `{name}(...)`"
+            return self.error("RWF0210", message, node.span)
+        message = f"cannot find `{name}` in {home.path}"
+        label = did_you_mean(name, [*home.functions, *home.constants], "not defined there")
+        return self.error("RWF0201", message, node.name.span, label)
+
     def _no_fields(self, node: ast.Member, kind: Type) -> Typed:
         name = node.name.text
+        if isinstance(kind, EnumType):
+            message = f"which fields {kind.name} has depends on its case"
+            return self.error("RWF0203", message, node.name.span, "read them in a `match`")
+        if isinstance(kind, CallbackType) and name == "token":
+            _, base = self.expr(node.base)
+            return STRING, ["token", base]
         if isinstance(kind, MapType):
             message = f'a map is read with brackets: `["{name}"]`'
             return self.error("RWF0203", message, node.name.span)
@@ -321,7 +391,7 @@ class Expressions:
     def _error_field(self, node: ast.Member, kind: ErrorType, base: Node) -> Typed:
         name = node.name.text
         fields: dict[str, Type] = dict(_ERROR_FIELDS)
-        shape = self.definitions.errors.get(kind.name or "")
+        shape = self.definitions.known.errors.get(kind.name or "")
         if shape is not None:
             fields |= {f: field.type for f, field in shape.fields.items()}
         if name in fields:

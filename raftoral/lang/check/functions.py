@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from raftoral.lang.check.body import Body
-from raftoral.lang.resolve import Definitions, Scope, cycles
-from raftoral.lang.types import (
-    UNKNOWN,
-)
+from raftoral.lang.check.nodes import numbered
+from raftoral.lang.definitions import cycles
+from raftoral.lang.scope import Scope
+from raftoral.lang.types import UNKNOWN, Type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from raftoral.lang.check.nodes import Node
+    from raftoral.lang.definitions import Definitions, Function
     from raftoral.lang.diagnostics import Diagnostics
-    from raftoral.lang.resolve import Function
 
 STACK_MAX: Final = 250
 """Levels of expressions and blocks along a chain of calls, so that no run needs a deep stack."""
 
 
-# ------------------------------------------------------------------ functions
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """The IR of a function, the functions that it calls, and how deep it goes."""
@@ -31,8 +30,13 @@ class Compiled:
     parameters: int
     slots: int
     body: Node
-    calls: list[tuple[Node, str]]
+    calls: list[tuple[Node, Function]]
+    decoded: list[Type]
     height: int
+
+
+Functions: TypeAlias = "dict[tuple[str, str], Compiled]"
+"""All functions of a program, by `Function.key`."""
 
 
 def check_function(
@@ -59,42 +63,63 @@ def check_function(
         body.missing_return(function.definition.block)
     body.finish()
     height = body.depth_seen + 2 * body.block_depth_seen + 2
-    return Compiled(function, len(function.params), len(scope.everything), node, body.calls, height)
+    return Compiled(
+        function,
+        len(function.params),
+        len(scope.everything),
+        node,
+        body.calls,
+        body.decoded,
+        height,
+    )
 
 
-def check_calls(functions: dict[str, Compiled], diagnostics: Diagnostics) -> None:
-    """Report functions that reach themselves, and chains of calls that are too deep."""
-    uses = {name: {called for _, called in one.calls} for name, one in functions.items()}
+def check_calls(functions: Functions, path: str, diagnostics: Diagnostics) -> None:
+    """Report functions of the file ``path`` that reach themselves or whose calls go too deep.
+
+    Other files are there already, without mistakes.
+    """
+    uses = {key: {called.key for _, called in one.calls} for key, one in functions.items()}
     for cycle in cycles(uses):
         at = functions[cycle[0]].function.name.span
-        message = f"functions may not call themselves: {' -> '.join((*cycle, cycle[0]))}"
-        diagnostics.error(
-            "RWF0302", message, at, help=("use a loop: `for x in xs` or `while c max n`",)
-        )
+        way = " -> ".join(name for _, name in (*cycle, cycle[0]))
+        help_ = ("use a loop: `for x in xs` or `while c max n`",)
+        message = f"functions may not call themselves: {way}"
+        diagnostics.error("RWF0302", message, at, help=help_)
     if diagnostics.has_errors:
         return
-    heights: dict[str, int] = {}
-    for name in order_of(list(functions), functions):
-        inner = max((heights[called] for _, called in functions[name].calls), default=0)
-        heights[name] = functions[name].height + inner
-        if heights[name] > STACK_MAX:
-            at = functions[name].function.name.span
+    heights: dict[tuple[str, str], int] = {}
+    for key in order_of(functions, functions):
+        inner = max((heights[called.key] for _, called in functions[key].calls), default=0)
+        heights[key] = functions[key].height + inner
+        if heights[key] > STACK_MAX and key[0] == path:
+            at = functions[key].function.name.span
             message = f"functions call each other deeper than {STACK_MAX} levels in all"
             diagnostics.error("RWF0403", message, at)
             return
 
 
-def order_of(wanted: Iterable[str], functions: dict[str, Compiled]) -> list[str]:
+def closed(
+    calls: Iterable[tuple[Node, Function]], functions: Functions
+) -> tuple[dict[tuple[str, str], int], Node]:
+    """Return the numbers of the functions that are reached from ``calls``, and their IR."""
+    order = order_of([function.key for _, function in calls], functions)
+    numbers = {key: number for number, key in enumerate(order)}
+    made = [functions[key] for key in order]
+    return numbers, [[one.parameters, one.slots, numbered(one.body, numbers)] for one in made]
+
+
+def order_of(wanted: Iterable[tuple[str, str]], functions: Functions) -> list[tuple[str, str]]:
     """Return the functions that are reached from ``wanted``, each behind those that it calls."""
-    done: dict[str, None] = {}
-    todo = [(name, False) for name in reversed(list(wanted))]
+    done: dict[tuple[str, str], None] = {}
+    todo = [(key, False) for key in reversed(list(wanted))]
     while todo:
-        name, ready = todo.pop()
-        if name in done:
+        key, ready = todo.pop()
+        if key in done:
             continue
         if ready:
-            done[name] = None
+            done[key] = None
             continue
-        todo.append((name, True))
-        todo.extend((called, False) for _, called in reversed(functions[name].calls))
+        todo.append((key, True))
+        todo.extend((called.key, False) for _, called in reversed(functions[key].calls))
     return list(done)

@@ -39,10 +39,7 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 
-DEPTH_MAX: Final = 64
-
 _ORDER: Final = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-_ERROR_FIELDS: Final[dict[str, Type]] = {"name": STRING, "message": STRING, "attempts": INT}
 
 
 def negative(c: Expressions, node: ast.Unary) -> Typed:

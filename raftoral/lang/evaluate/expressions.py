@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.errors import CorruptionError, WorkflowFailed
-from raftoral.lang.evaluate.frames import RETURN, Exhausted, Frame, Meter, Pure
+from raftoral.lang.boundary import Decoder, Misfit
+from raftoral.lang.evaluate.frames import (
+    NODES_MAX,
+    RETURN,
+    Exhausted,
+    Frame,
+    Meter,
+    Pure,
+    Shared,
+    bounded,
+)
+from raftoral.lang.evaluate.patterns import tester
 from raftoral.lang.ir import Node, decode_value
 from raftoral.lang.primitives import BULK, PRIMITIVES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from raftoral.values import Value
 
 
-def constant_value(node: Node) -> Value:
-    """Return the value of an expression without variables."""
-    try:
-        value: Value = expression(node, [])([Meter(100_000)])
-    except Exhausted:
-        raise WorkflowFailed("FuelExhausted", "too many steps for a constant") from None
-    return value
-
-
-# ------------------------------------------------------------------ expressions
 class Function:
     """A pure function; its body is put in once it is compiled."""
 
@@ -44,11 +48,30 @@ def nothing(_: Frame) -> None:
     return
 
 
-def expression(node: Node, functions: list[Function]) -> Pure:
+@dataclass(slots=True)
+class Around:
+    """What expressions need of their program: its functions, and how its types are read."""
+
+    decoder: Decoder
+    functions: list[Function] = field(default_factory=list)
+
+
+def constant_value(node: Node) -> Value:
+    """Return the value of an expression without variables."""
+    around = Around(Decoder({}, {}, strict=False))
+    try:
+        value: Value = expression(node, around)([Meter(100_000, Shared({}))])
+        bounded(value)
+    except Exhausted:
+        raise WorkflowFailed("FuelExhausted", "too many steps for a constant") from None
+    return value
+
+
+def expression(node: Node, around: Around) -> Pure:
     """Return the closure of one expression."""
 
     def inner(child: Node) -> Pure:
-        return expression(child, functions)
+        return expression(child, around)
 
     match node:
         case ["const", plain]:
@@ -58,6 +81,11 @@ def expression(node: Node, functions: list[Function]) -> Pure:
             return lambda f: f[slot]
         case ["cell", slot]:
             return lambda f: f[slot].value
+        case ["self", name]:
+            return lambda f: f[0].shared.own[name]
+        case ["token", callback]:
+            of = inner(callback)
+            return lambda f: of(f).pending.token
         case ["field", ["local", slot], name]:
             return lambda f: f[slot][name]
         case ["field", base, name]:
@@ -71,6 +99,9 @@ def expression(node: Node, functions: list[Function]) -> Pure:
         case ["is_none", operand]:
             of = inner(operand)
             return lambda f: of(f) is None
+        case ["is", operand, pattern]:
+            of, test = inner(operand), tester(pattern)
+            return lambda f: test(f, of(f))
         case ["not", operand]:
             of = inner(operand)
             return lambda f: not of(f)
@@ -96,28 +127,36 @@ def expression(node: Node, functions: list[Function]) -> Pure:
             of = inner(base)
             entries = [(key, inner(value)) for key, value in pairs]
             return lambda f: of(f) | {key: one(f) for key, one in entries}
-        case ["each", slot, source, condition, item]:
-            test = None if condition is None else inner(condition)
-            return each(slot, inner(source), test, inner(item))
+        case ["each", index, slot, source, condition, item]:
+            when = None if condition is None else inner(condition)
+            return each(index, slot, inner(source), when, inner(item))
         case ["do", operation, args]:
             return primitive(operation, [inner(arg) for arg in args])
         case ["call", number, args]:
-            return call(functions[number], [inner(arg) for arg in args])
+            return call(around.functions[number], [inner(arg) for arg in args])
         case ["error", name, message, pairs]:
             return make_error(name, inner(message), [(key, inner(value)) for key, value in pairs])
+        case ["decode", kind, value]:
+            return decoded(around.decoder, kind, inner(value))
         case _:
             raise CorruptionError(f"unknown expression {node[0]!r:.30}")
 
 
 def primitive(name: str, args: list[Pure]) -> Pure:
-    """Return the closure of an operation; one that takes longer for longer values costs fuel."""
+    """Return the closure of an operation; one that takes longer for larger values costs fuel."""
     function = PRIMITIVES[name][1]
     if name in BULK:
 
         def bulk(f: Frame) -> Any:
             values = [arg(f) for arg in args]
-            f[0].spend(sum(map(weight, values)))
-            return function(*values)
+            meter = f[0]
+            for value in values:
+                if type(value) in SIZED:
+                    meter.spend(weight(value))
+            result = function(*values)
+            if type(result) in SIZED:
+                meter.spend(weight(result))
+            return result
 
         return bulk
     match args:
@@ -129,15 +168,40 @@ def primitive(name: str, args: list[Pure]) -> Pure:
             return lambda f: function(*[arg(f) for arg in args])
 
 
+SIZED: Final = frozenset({str, list, dict})
+
+
 def weight(value: Any) -> int:
-    """Return what a value costs a bulk operation."""
-    kind = type(value)
-    if kind is str:
+    """Return what a value costs: one for each part, and one for each 64 characters of text.
+
+    A value that is too large to be stored is refused, since it may be a huge tree of few objects.
+    """
+    if type(value) is str:
         return len(value) >> 6
-    return len(value) if kind is list or kind is dict else 0
+    cost = 0
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        cost += len(one)
+        if cost > NODES_MAX:
+            raise WorkflowFailed("TooLarge", f"a value may have {NODES_MAX:,} parts")
+        for part in one.values() if type(one) is dict else one:
+            kind = type(part)
+            if kind is list or kind is dict:
+                todo.append(part)
+            elif kind is str:
+                cost += len(part) >> 6
+    return cost
 
 
-def each(slot: int, source: Pure, condition: Pure | None, item: Pure) -> Pure:
+def items_of(source: Any) -> Iterable[tuple[Any, Any]]:
+    """Return the items of a list with their numbers, or of a map with their keys, in order."""
+    if type(source) is dict:
+        return [(key, source[key]) for key in sorted(source)]
+    return enumerate(source)
+
+
+def each(index: int | None, slot: int, source: Pure, condition: Pure | None, item: Pure) -> Pure:
     """Return the closure of a comprehension."""
 
     def run(f: Frame) -> list[Any]:
@@ -149,6 +213,34 @@ def each(slot: int, source: Pure, condition: Pure | None, item: Pure) -> Pure:
             if condition is None or condition(f):
                 kept.append(item(f))
         return kept
+
+    if index is None:
+        return run
+
+    def numbered(f: Frame) -> list[Any]:
+        items = source(f)
+        f[0].spend(len(items))
+        kept = []
+        for number, one in items_of(items):
+            f[index] = number
+            f[slot] = one
+            if condition is None or condition(f):
+                kept.append(item(f))
+        return kept
+
+    return numbered
+
+
+def decoded(decoder: Decoder, kind: Node, value: Pure) -> Pure:
+    """Return the closure of a `decode`, which costs fuel by the size of the value."""
+
+    def run(f: Frame) -> Any:
+        given = value(f)
+        f[0].spend(bounded(given))
+        try:
+            return decoder.value(given, kind, "value")
+        except Misfit as misfit:
+            raise WorkflowFailed("BadValue", str(misfit)) from None
 
     return run
 

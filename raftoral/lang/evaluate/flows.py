@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from raftoral.errors import RaftoralError, WorkflowFailed
+from raftoral.errors import Cancelled, RaftoralError, WorkflowFailed
+from raftoral.lang.evaluate.expressions import items_of
 from raftoral.lang.evaluate.frames import (
     BREAK,
+    CONTINUE,
     FLOW,
     PURE,
-    RETURN,
     STEP,
     Exhausted,
     Flow,
     Frame,
     Pure,
     Steps,
+    nobody_catches,
 )
 from raftoral.lang.evaluate.pure import too_many
 from raftoral.replay.effects import (
     scope,
 )
+
+TURN_KEY_MAX: Final = 150
 
 
 def as_flow(kind: int, run: Any) -> Flow:
@@ -109,23 +113,42 @@ def if_flow(arms: tuple[tuple[Pure, Flow], ...], otherwise: Flow | None) -> Flow
     return run
 
 
-def for_flow(slot: int, stem: str, source: Pure, body: Flow) -> Flow:
+def for_flow(
+    stem: str, index: int | None, slot: int, source: Pure, by: Pure | None, body: Flow
+) -> Flow:
     """Return the generator function of a `for` with effects; each turn has its scope."""
 
     def run(f: Frame) -> Steps:
         meter = f[0]
-        for number, item in enumerate(source(f)):
+        seen: set[str] = set()
+        for number, (key, item) in enumerate(items_of(source(f))):
             meter.spend(1)
+            if index is not None:
+                f[index] = key
             f[slot] = item
-            with scope(f"{stem}[{number}]"):
+            name = str(number) if by is None else turn_key(by(f), seen)
+            with scope(f"{stem}[{name}]"):
                 signal = yield from body(f)
             if signal == BREAK:
                 break
-            if signal == RETURN:
+            if signal is not None and signal != CONTINUE:
                 return signal
         return None
 
     return run
+
+
+def turn_key(value: Any, seen: set[str]) -> str:
+    """Return what `by` says as the key of a turn; each has its own, or the run fails."""
+    key = str(value)
+    if not key or "/" in key or "]" in key or not key.isprintable() or len(key) > TURN_KEY_MAX:
+        raise WorkflowFailed(
+            "BadKey", f"a key has 1 to {TURN_KEY_MAX} printable characters, no `/` and no `]`"
+        )
+    if key in seen:
+        raise WorkflowFailed("BadKey", f"two turns have the key {key!r:.60}")
+    seen.add(key)
+    return key
 
 
 def while_flow(stem: str, condition: Pure, limit: Pure, body: Flow) -> Flow:
@@ -143,7 +166,7 @@ def while_flow(stem: str, condition: Pure, limit: Pure, body: Flow) -> Flow:
             turns += 1
             if signal == BREAK:
                 break
-            if signal == RETURN:
+            if signal is not None and signal != CONTINUE:
                 return signal
         return None
 
@@ -154,17 +177,22 @@ def catching(body: Flow, handlers: tuple[tuple[frozenset[str], int | None, Flow]
     """Return the generator function of a `try` with its `catch` blocks."""
 
     def run(f: Frame) -> Steps:
+        original: BaseException
         try:
             return (yield from body(f))
         except WorkflowFailed as failed:
-            failure = failed
+            original = failure = failed
+        except Cancelled as stop:
+            original, failure = stop, WorkflowFailed("Cancelled", stop.reason)
+        if nobody_catches(failure):
+            raise original
         # Outside of `except`: what the handler raises has no hidden context.
         for names, slot, handler in handlers:
             if failure.name in names or (not names and failure.name != "Cancelled"):
                 if slot is not None:
                     f[slot] = failure
                 return (yield from handler(f))
-        raise failure
+        raise original
 
     return run
 
@@ -174,15 +202,18 @@ def finally_(body: Flow, final: Flow) -> Flow:
 
     def run(f: Frame) -> Steps:
         meter = f[0]
+        failure: BaseException
         try:
             signal = yield from body(f)
-        except RaftoralError as failed:
+        except (RaftoralError, Cancelled) as failed:
             failure = failed
         else:
             result = meter.result
             yield from final(f)
             meter.result = result
             return signal
+        if nobody_catches(failure):
+            raise failure
         yield from final(f)
         raise failure
 

@@ -7,6 +7,7 @@ Every pure step costs fuel, which an effect refills; without fuel the run fails 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakKeyDictionary
 
 from raftoral.errors import WorkflowFailed
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from raftoral.replay.effects import Effect
+    from raftoral.values import Value
 
 Frame: TypeAlias = "list[Any]"
 Pure: TypeAlias = "Callable[[Frame], Any]"
@@ -23,7 +25,10 @@ Flow: TypeAlias = "Callable[[Frame], Steps]"
 NODES_MAX: Final = 256 * 1024
 """A value with more parts than this cannot be stored, since each part takes a byte."""
 
-BREAK, CONTINUE, RETURN = 1, 2, 3
+DEPTH_MAX: Final = 64
+FUEL_EXHAUSTED: Final = "FuelExhausted"
+
+BREAK, CONTINUE, RETURN, GIVE = 1, 2, 3, 4
 PURE, STEP, FLOW = 0, 1, 2
 
 
@@ -31,15 +36,26 @@ class Exhausted(Exception):
     """No fuel is left. Not a `WorkflowFailed`, so that no `catch` and no `finally` sees it."""
 
 
+class Shared:
+    """What all branches of one run share: what it knows of itself, and where each branch stands."""
+
+    __slots__ = ("__weakref__", "own", "places")
+
+    def __init__(self, own: dict[str, Value]) -> None:
+        self.own = own
+        self.places: WeakKeyDictionary[Any, Frame] = WeakKeyDictionary()
+
+
 class Meter:
-    """What one run counts: fuel, where it stands, and the value of the last `return`."""
+    """What one branch counts: fuel, where it stands, and what it last returned or gave."""
 
-    __slots__ = ("at", "left", "limit", "result")
+    __slots__ = ("at", "left", "limit", "result", "shared")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, shared: Shared) -> None:
         self.limit = self.left = limit
         self.at = -1
         self.result: Any = None
+        self.shared = shared
 
     def spend(self, amount: int) -> None:
         """Use up fuel."""
@@ -48,17 +64,42 @@ class Meter:
             raise Exhausted
 
 
-def bounded(value: Any) -> None:
-    """Refuse a value with too many parts before anyone walks through all of them."""
-    kind = type(value)
-    if kind is not list and kind is not dict:
-        return
-    count = 0
-    todo = [value]
+def beside(frame: Frame) -> Frame:
+    """Return a frame for what runs beside the others: it sees their variables and has its own fuel."""
+    meter: Meter = frame[0]
+    own = Meter(meter.limit, meter.shared)
+    own.at = meter.at
+    return [own, *frame[1:]]
+
+
+def exhausted(meter: Meter) -> WorkflowFailed:
+    """Return the failure of a run without fuel."""
+    return WorkflowFailed(
+        FUEL_EXHAUSTED, f"{meter.limit:,} pure steps without an effect, in line of no end"
+    )
+
+
+def nobody_catches(failure: BaseException) -> bool:
+    """Tell whether a failure goes through every `catch` and `finally`."""
+    return isinstance(failure, WorkflowFailed) and failure.name == FUEL_EXHAUSTED
+
+
+def bounded(value: Any) -> int:
+    """Return how many parts a value has; refuses more than a history could store.
+
+    Values are shared, so a short program can make one that is a small graph and a huge tree.
+    """
+    if type(value) is not list and type(value) is not dict:
+        return 1
+    count = 1
+    todo = [(value, 1)]
     while todo:
-        one = todo.pop()
+        one, depth = todo.pop()
         count += len(one)
         if count > NODES_MAX:
             raise WorkflowFailed("TooLarge", f"a value may have {NODES_MAX:,} parts")
+        if depth > DEPTH_MAX:
+            raise WorkflowFailed("TooLarge", f"a value may be nested {DEPTH_MAX} levels deep")
         inner = one.values() if type(one) is dict else one
-        todo.extend(item for item in inner if type(item) is list or type(item) is dict)
+        todo.extend((i, depth + 1) for i in inner if type(i) is list or type(i) is dict)
+    return count

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from raftoral.errors import CorruptionError
-from raftoral.lang.evaluate import effects, flows, pure
-from raftoral.lang.evaluate.expressions import Function, expression, nothing
-from raftoral.lang.evaluate.frames import (
-    BREAK,
-    CONTINUE,
-    FLOW,
-    PURE,
-    STEP,
-    Flow,
-    Frame,
-    Pure,
-    Steps,
-    bounded,
-)
-from raftoral.lang.ir import Node, Unit, decode
-from raftoral.replay.effects import (
-    Compute,
-    Invocation,
-    Options,
-    Receive,
-    RetryPolicy,
-)
+from raftoral.lang.boundary import Decoder
+from raftoral.lang.evaluate import effects, flows, groups, pure
+from raftoral.lang.evaluate.expressions import Around, Function, expression, nothing
+from raftoral.lang.evaluate.frames import BREAK, CONTINUE, FLOW, PURE, Flow, Frame, Pure
+from raftoral.lang.verify import decode
 
-_ONE_ATTEMPT: Final = RetryPolicy()
+if TYPE_CHECKING:
+    from raftoral.lang.evaluate.frames import Steps
+    from raftoral.lang.ir import Node, Unit
 
 
 class Program:
@@ -37,7 +21,9 @@ class Program:
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self.body: Flow = _Compiler(unit).workflow()
+        compiler = Compiler(unit)
+        self.body: Flow = compiler.workflow()
+        self.queries = {name: (cells, compiler.expr(ir)) for name, _, cells, ir in unit.queries}
 
 
 @functools.lru_cache(maxsize=512)
@@ -46,28 +32,41 @@ def load(data: bytes) -> Program:
     return Program(decode(data))
 
 
-class _Compiler:
-    """Turns the statements of one unit into closures; numbers them as the side table does."""
+class Compiler:
+    """Turns the statements of one unit into closures; numbers them as the side table does.
+
+    A statement becomes its kind, its closure and, for an effect, what takes its answer.
+    """
 
     def __init__(self, unit: Unit) -> None:
         self.unit = unit
-        self.functions: list[Function] = []
+        self.decoder = Decoder(dict(unit.records), dict(unit.enums), strict=False)
+        self.results = {(name, version): result for name, version, _, result in unit.children}
+        self.around = Around(self.decoder)
         self.number = 0
 
     def workflow(self) -> Flow:
-        for params, slots, body in self.unit.functions:
-            del params
+        """Return the body of the workflow."""
+        for _, slots, body in self.unit.functions:
             function = Function(slots)
             kind, run = self.block(body, count=False)
             assert kind == PURE, "decode admits no effect in a function"
             function.body = run
-            self.functions.append(function)
+            self.around.functions.append(function)
         self.number = 0
-        kind, run = self.block(self.unit.body, count=True)
-        return flows.as_flow(kind, run)
+        return self.flow(self.unit.body)
 
     def expr(self, node: Node) -> Pure:
-        return expression(node, self.functions)
+        """Return the closure of an expression."""
+        return expression(node, self.around)
+
+    def maybe(self, node: Node | None) -> Pure | None:
+        """Return the closure of an expression that may be missing."""
+        return None if node is None else self.expr(node)
+
+    def flow(self, block: Node) -> Flow:
+        """Return a block of the workflow as a generator function."""
+        return flows.as_flow(*self.block(block, count=True))
 
     def block(self, block: Node, *, count: bool) -> tuple[int, Any]:
         """Return whether a block yields, and its closure."""
@@ -82,13 +81,15 @@ class _Compiler:
         return PURE, flows.pure_block(tuple((n, run) for _, n, run, _ in steps), count=count)
 
     def statement(self, node: Node, *, count: bool) -> tuple[int, Any, Any]:
-        """Return kind, closure and, for an effect, what takes its answer."""
+        """Return kind, closure and what takes the answer."""
         expr = self.expr
         match node:
             case ["let", slot, value]:
                 return PURE, pure.let(slot, expr(value)), None
             case ["return", value]:
                 return PURE, pure.return_(expr(value)), None
+            case ["give", value]:
+                return PURE, pure.give(expr(value)), None
             case ["fail", error]:
                 return PURE, pure.fail(expr(error)), None
             case ["require", condition, error]:
@@ -97,31 +98,16 @@ class _Compiler:
                 return PURE, lambda f: BREAK, None
             case ["continue"]:
                 return PURE, lambda f: CONTINUE, None
-            case ["checkpoint", slot, name, value]:
-                return STEP, effects.checkpoint(name, expr(value)), effects.store(slot)
-            case ["set", slot, value]:
-                return STEP, effects.set_cell(slot, expr(value)), None
-            case ["compute", slot, key, activity, args, policy, timeout]:
-                run = self.compute(key, activity, args, policy, timeout)
-                return STEP, run, None if slot is None else effects.store(slot)
-            case ["sleep", value]:
-                return STEP, effects.sleep(expr(value)), None
-            case ["until", value]:
-                return STEP, effects.until(expr(value)), None
-            case ["log", value]:
-                return STEP, effects.log(expr(value)), None
-            case ["receive", slot, name, timeout, _]:
-                return self.receive(node, slot, name, timeout, count=count)
             case ["if", arms, otherwise]:
                 return self.choice(arms, otherwise, count=count)
             case ["match", subject, slot, cases]:
                 return self.match(expr(subject), slot, cases, count=count)
-            case ["for", slot, name, number, source, body]:
-                stem = name if number == 0 else f"{name}#{number}"
+            case ["for", stem, index, slot, source, by, body]:
                 kind, run = self.block(body, count=count)
                 if kind == PURE:
-                    return kind, pure.for_(slot, expr(source), run), None
-                return kind, flows.for_flow(slot, stem, expr(source), run), None
+                    return kind, pure.for_(index, slot, expr(source), run), None
+                key = self.maybe(by)
+                return kind, flows.for_flow(stem, index, slot, expr(source), key, run), None
             case ["while", condition, limit, number, body]:
                 kind, run = self.block(body, count=count)
                 test, most = expr(condition), expr(limit)
@@ -130,51 +116,13 @@ class _Compiler:
                 return kind, flows.while_flow(f"while#{number}", test, most, run), None
             case ["try", body, catches, final]:
                 return self.guarded(body, catches, final, count=count)
+            case ["parallel" | "fan" | "race" | "saga" | "undo", *_]:
+                return groups.statement(self, node)
             case _:
-                raise CorruptionError(f"unknown statement {node[0]!r:.30}")
-
-    def compute(
-        self, key: str | None, activity: str, args: Node, policy: Node | None, timeout: Node | None
-    ) -> Pure:
-        parts = [self.expr(arg) for arg in args]
-        within = None if timeout is None else self.expr(timeout)
-        make_policy = self.policy(policy)
-
-        def step(f: Frame) -> Compute[Any]:
-            values = tuple([part(f) for part in parts])
-            for value in values:
-                bounded(value)
-            call = Invocation(activity, values, (), None)
-            limit = None if within is None else effects.positive(within(f))
-            return Compute.of(key, call, Options(make_policy(f), limit))
-
-        return step
-
-    def policy(self, policy: Node | None) -> Pure:
-        if policy is None:
-            return lambda f: _ONE_ATTEMPT
-        attempts, first, longest, factor, jitter, only = policy
-        if first is None:
-            fixed = RetryPolicy(
-                attempts, factor_percent=factor, jitter_percent=jitter, only=tuple(only)
-            )
-            return lambda f: fixed
-        from_, to = self.expr(first), self.expr(longest)
-        return lambda f: RetryPolicy(attempts, from_(f), to(f), factor, jitter, tuple(only))
-
-    def receive(
-        self, node: Node, slot: int | None, name: str, timeout: Node | None, *, count: bool
-    ) -> tuple[int, Any, Any]:
-        within = None if timeout is None else self.expr(timeout)
-        accept = None if slot is None else effects.store(slot)
-        if within is None:
-            return STEP, lambda f: Receive(name), accept
-        if node[4] is None:
-            return STEP, effects.receive_within(name, within), effects.or_timeout(name, accept)
-        kind, run = self.block(node[4], count=count)
-        return FLOW, effects.receive_or(name, within, accept, flows.as_flow(kind, run)), None
+                return effects.statement(self, node)
 
     def choice(self, arms: Node, otherwise: Node | None, *, count: bool) -> tuple[int, Any, Any]:
+        """Return an `if`."""
         tests = []
         runs = []
         for condition, body in arms:
@@ -188,18 +136,18 @@ class _Compiler:
         return FLOW, flows.if_flow(ways, None if last is None else flows.as_flow(*last)), None
 
     def match(self, subject: Pure, slot: int, cases: Node, *, count: bool) -> tuple[int, Any, Any]:
+        """Return a `match`."""
         tests = []
         runs = []
         for test, guard, body in cases:
-            tests.append(pure.pattern(test, slot, None if guard is None else self.expr(guard)))
+            tests.append(pure.case(test, slot, self.maybe(guard)))
             runs.append(self.block(body, count=count))
         first = pure.let(slot, subject)
         if all(kind == PURE for kind, _ in runs):
             choose = pure.if_(tuple(zip(tests, [run for _, run in runs], strict=True)), nothing)
             return PURE, lambda f: first(f) or choose(f), None
-        flow = flows.if_flow(
-            tuple(zip(tests, [flows.as_flow(*one) for one in runs], strict=True)), None
-        )
+        ways = tuple(zip(tests, [flows.as_flow(*one) for one in runs], strict=True))
+        flow = flows.if_flow(ways, None)
 
         def run(f: Frame) -> Steps:
             first(f)
@@ -210,16 +158,14 @@ class _Compiler:
     def guarded(
         self, body: Node, catches: Node, final: Node | None, *, count: bool
     ) -> tuple[int, Any, Any]:
-        kind, run = self.block(body, count=count)
+        """Return a `try`."""
+        flow = flows.as_flow(*self.block(body, count=count))
         handlers = []
         for names, slot, block in catches:
-            handler_kind, handler = self.block(block, count=count)
-            handlers.append((frozenset(names), slot, flows.as_flow(handler_kind, handler)))
-        flow = (
-            flows.catching(flows.as_flow(kind, run), tuple(handlers))
-            if handlers
-            else flows.as_flow(kind, run)
-        )
+            handler = flows.as_flow(*self.block(block, count=count))
+            handlers.append((frozenset(names), slot, handler))
+        if handlers:
+            flow = flows.catching(flow, tuple(handlers))
         if final is not None:
             flow = flows.finally_(flow, flows.as_flow(*self.block(final, count=count)))
         return FLOW, flow, None

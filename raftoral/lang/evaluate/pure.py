@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raftoral.errors import WorkflowFailed
-from raftoral.lang.evaluate.frames import BREAK, RETURN, Frame, Pure
-from raftoral.lang.ir import Node, decode_value
-from raftoral.lang.primitives import same
+from raftoral.errors import Cancelled, WorkflowFailed
+from raftoral.lang.evaluate.expressions import items_of
+from raftoral.lang.evaluate.frames import BREAK, CONTINUE, GIVE, RETURN, Frame, Pure
+from raftoral.lang.evaluate.patterns import tester
+
+if TYPE_CHECKING:
+    from raftoral.lang.ir import Node
 
 
-def failure(value: Any) -> WorkflowFailed:
+def failure(value: Any) -> BaseException:
     """Return the error to raise: a new one each time, so that no traceback is carried along."""
     if type(value) is str:
         return WorkflowFailed("Failed", value)
     assert isinstance(value, WorkflowFailed)
+    if value.name == "Cancelled":
+        return Cancelled(value.message)
     return WorkflowFailed(value.name, value.message, value.details, attempts=value.attempts)
 
 
-# ------------------------------------------------------------------ pure statements
 def let(slot: int, value: Pure) -> Pure:
     """Return the closure of `let`, `var` and assignment."""
 
@@ -69,18 +73,30 @@ def if_(arms: tuple[tuple[Pure, Pure], ...], otherwise: Pure) -> Pure:
     return run
 
 
-def for_(slot: int, source: Pure, body: Pure) -> Pure:
+def give(value: Pure) -> Pure:
+    """Return the closure of `give`."""
+
+    def run(f: Frame) -> int:
+        f[0].result = value(f)
+        return GIVE
+
+    return run
+
+
+def for_(index: int | None, slot: int, source: Pure, body: Pure) -> Pure:
     """Return the closure of a `for` without effects."""
 
     def run(f: Frame) -> int | None:
         meter = f[0]
-        for item in source(f):
+        for number, item in items_of(source(f)):
             meter.spend(1)
+            if index is not None:
+                f[index] = number
             f[slot] = item
             signal: int | None = body(f)
             if signal == BREAK:
                 break
-            if signal == RETURN:
+            if signal is not None and signal != CONTINUE:
                 return signal
         return None
 
@@ -101,7 +117,7 @@ def while_(condition: Pure, limit: Pure, body: Pure) -> Pure:
             signal: int | None = body(f)
             if signal == BREAK:
                 break
-            if signal == RETURN:
+            if signal is not None and signal != CONTINUE:
                 return signal
         return None
 
@@ -113,25 +129,9 @@ def too_many(most: int) -> WorkflowFailed:
     return WorkflowFailed("LoopLimit", f"the loop may turn {most} times and is not done")
 
 
-def pattern(node: Node, slot: int, guard: Pure | None) -> Pure:
-    """Return the test of one case; a name that it binds is set before the guard is asked."""
-    match node:
-        case ["bind", name]:
-
-            def bind(f: Frame) -> bool:
-                f[name] = f[slot]
-                return guard is None or bool(guard(f))
-
-            return bind
-        case ["is", plain]:
-            values = tuple(decode_value(value) for value in plain)
-
-            def test(f: Frame) -> bool:
-                subject = f[slot]
-                return any(same(subject, value) for value in values) and (
-                    guard is None or bool(guard(f))
-                )
-
-            return test
-        case _:
-            return lambda f: guard is None or guard(f)
+def case(pattern: Node, slot: int, guard: Pure | None) -> Pure:
+    """Return the test of one case; the names that it binds are set before the guard is asked."""
+    test = tester(pattern)
+    if guard is None:
+        return lambda f: test(f, f[slot])
+    return lambda f: test(f, f[slot]) and guard(f)

@@ -14,17 +14,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from raftoral.convert import to_plain
-from raftoral.errors import CorruptionError, WorkflowFailed
+from raftoral.errors import CorruptionError, InvalidInput, WorkflowFailed
 from raftoral.lang.boundary import decode_input
-from raftoral.lang.evaluate.frames import RETURN, Exhausted, Flow, Frame, Meter, bounded
-from raftoral.lang.evaluate.program import Program, load
+from raftoral.lang.evaluate.effects import Waiting
+from raftoral.lang.evaluate.frames import (
+    RETURN,
+    Exhausted,
+    Meter,
+    Shared,
+    bounded,
+    exhausted,
+)
+from raftoral.lang.evaluate.program import load
+from raftoral.replay.effects import current_scopes
+from raftoral.values import instant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
-    from raftoral.replay.effects import (
-        Effect,
-    )
+    from raftoral.lang.evaluate.frames import Flow, Frame
+    from raftoral.lang.evaluate.program import Program
+    from raftoral.replay.effects import Effect
+    from raftoral.replay.history import Started
     from raftoral.values import Value
 
 
@@ -37,11 +48,13 @@ class Evaluation:
 
     floats = False  # The language has none.
 
-    def __init__(self, program: Program, values: dict[str, Value]) -> None:
+    def __init__(
+        self, program: Program, values: dict[str, Value], own: dict[str, Value] | None = None
+    ) -> None:
         unit = program.unit
         self._unit = unit
-        self._meter = Meter(unit.fuel)
-        self._frame: Frame = [self._meter, *[None] * unit.slots]
+        self._shared = Shared(own or {})
+        self._frame: Frame = [Meter(unit.fuel, self._shared), *[None] * unit.slots]
         for slot, field in enumerate(unit.inputs, 1):
             self._frame[slot] = values[field[0]]
         self.generator: Generator[Effect[Any], Any, Value] = steps_of(program.body, self._frame)
@@ -50,20 +63,23 @@ class Evaluation:
         """Return the generator, so that Python workflows can ``yield from`` an evaluation."""
         return self.generator
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """Line and column of the statement it stands at; (0, 0) before the first one."""
-        at = self._meter.at
-        return (0, 0) if at < 0 else (self._unit.spans[2 * at], self._unit.spans[2 * at + 1])
+    def _place(self, generator: Any) -> Frame:
+        """Return the frame of a branch; the workflow's own for None."""
+        while generator is not None:
+            frame = self._shared.places.get(generator)
+            if frame is not None:
+                return frame
+            generator = getattr(generator, "gi_yieldfrom", None)
+        return self._frame
 
-    @property
-    def line(self) -> int:
-        """The line of the statement it stands at; 0 before the first one."""
-        return self.span[0]
+    def span(self, generator: Any = None) -> tuple[int, int]:
+        """Return line and column of the statement it stands at; (0, 0) before the first one."""
+        at = self._place(generator)[0].at
+        return (0, 0) if at < 0 else (self._unit.spans[2 * at], self._unit.spans[2 * at + 1])
 
     def where(self, generator: Any = None) -> tuple[str, int]:
         """Return the name of the source and the line it stands at."""
-        return self._unit.path, self.line
+        return self._unit.path, self.span(generator)[0]
 
     def new_input(self, given: object) -> Value:
         """Return the input of the next generation as it is stored; `InvalidInput` if it is none."""
@@ -71,11 +87,12 @@ class Evaluation:
 
     def variables(self, generator: Any = None) -> dict[str, object]:
         """Return the variables that are in sight there; a checkpoint by its recorded value."""
-        at = max(self._meter.at, 0)
+        frame = self._place(generator)
+        at = max(frame[0].at, 0)
         found = {}
         for name, slot, is_cell, first, last in self._unit.variables:
             if first <= at <= last:
-                value = self._frame[slot]
+                value = frame[slot]
                 found[name] = visible(getattr(value, "value", None) if is_cell else value)
         return found
 
@@ -84,23 +101,61 @@ def visible(value: Any) -> object:
     """Return a value as a debugger shows it: an error as its name, message and fields."""
     if isinstance(value, WorkflowFailed):
         return {"name": value.name, "message": value.message, **value.details}
+    if isinstance(value, Waiting):
+        return {"token": value.pending.token}
     return value
 
 
-def start(data: bytes, values: Value) -> Evaluation:
-    """Return a run of the stored program with an input that `convert.decode_input` made.
+def start(data: bytes, values: Value, started: Started | None = None) -> Evaluation:
+    """Return a run of the stored program with an input that `boundary.decode_input` made.
 
-    Raises `CorruptionError` for damaged bytes or an input that lacks a name.
+    ``started`` is the first event of its history, for what the program asks of `self`. Raises
+    `CorruptionError` for damaged bytes or an input that lacks a name.
     """
     program = load(data)
     if not isinstance(values, dict) or any(f[0] not in values for f in program.unit.inputs):
         raise CorruptionError(f"the stored input does not fit workflow {program.unit.name}")
-    return Evaluation(program, values)
+    own: dict[str, Value] = {"version": program.unit.version, "parent": None, "generation": 0}
+    if started is not None:
+        own["started"] = instant_of(started.at)
+        own["generation"] = started.generation
+        own["parent"] = parent_id(started.parent)
+    return Evaluation(program, values, own)
+
+
+def parent_id(parent: str) -> str | None:
+    """Return the id of the run that started this one, from what `Started` has of it."""
+    return parent or None
+
+
+def ask(data: bytes, query: str, cells: Mapping[str, Value]) -> Value:
+    """Return the answer to a query over the committed cells of a run.
+
+    Raises `InvalidInput` for a query that the program does not have or that reads a checkpoint
+    without a value yet, `WorkflowFailed` for what the expression itself fails with.
+    """
+    program = load(data)
+    if query not in program.queries:
+        known = ", ".join(program.queries) or "none"
+        raise InvalidInput(f"workflow {program.unit.name} has no query {query}; it has {known}")
+    names, expr = program.queries[query]
+    for name in names:
+        if name not in cells:
+            raise InvalidInput(f"query {query} reads {name}, which has no value yet")
+    meter = Meter(program.unit.fuel, Shared({}))
+    try:
+        value: Value = expr([meter, *(cells[name] for name in names)])
+        bounded(value)
+    except Exhausted:
+        raise exhausted(meter) from None
+    return value
 
 
 def steps_of(body: Flow, frame: Frame) -> Generator[Effect[Any], Any, Value]:
     """Run the body in its frame; what leaves it is a result or a `WorkflowFailed`."""
     meter: Meter = frame[0]
+    scopes = current_scopes.get(None)
+    meter.shared.own["id"] = "" if scopes is None else scopes.run_id
     try:
         signal = yield from body(frame)
         if signal != RETURN:
@@ -109,8 +164,6 @@ def steps_of(body: Flow, frame: Frame) -> Generator[Effect[Any], Any, Value]:
         bounded(result)
         return result
     except Exhausted:
-        raise WorkflowFailed(
-            "FuelExhausted", f"{meter.limit:,} pure steps without an effect, in line of no end"
-        ) from None
+        raise exhausted(meter) from None
     except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
         raise CorruptionError(f"the program does not fit its own types: {error}") from None

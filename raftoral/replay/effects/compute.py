@@ -37,7 +37,8 @@ class Options:
 
     ``within`` bounds one attempt, ``deadline`` all of them with the pauses between, ``heartbeat``
     the silence of an attempt. ``once`` forbids a second attempt. ``token`` replaces the idempotency
-    key that the activity is handed. ``undo`` is what takes the step back, inside a `Saga`.
+    key that the activity is handed. ``undo`` is what takes the step back, inside a `Saga`: a call,
+    or a function from the step's result to a `Compute`.
     """
 
     policy: RetryPolicy = ONCE
@@ -46,7 +47,7 @@ class Options:
     heartbeat: timedelta | None = None
     once: bool = False
     token: str | None = None
-    undo: Invocation | None = None
+    undo: Invocation | Callable[[Any], Compute[Any]] | None = None
 
 
 class Compute(Effect[T]):
@@ -155,6 +156,13 @@ class Compute(Effect[T]):
         """
         return self._with(undo=invocation_of(fn, args, kwargs))
 
+    def undone_by(self, make: Callable[[T], Compute[Any]]) -> Compute[T]:
+        """Return this effect with what takes it back, made of its result once it is done.
+
+        ``make`` is pure; the retries and limits of the `Compute` that it returns are kept.
+        """
+        return self._with(undo=make)
+
     def _with(self, **changes: Any) -> Compute[T]:
         options = replace(self.options, **changes)
         if options.once and options.policy.attempts > 1:
@@ -174,8 +182,11 @@ class Compute(Effect[T]):
         return f"Compute({self.key!r}, {self.call.activity})"
 
 
-def undoing(call: Invocation, result: object) -> Invocation:
-    """Return a compensation's call with the compensated step's result where `RESULT` stands."""
+def undoing(undo: Invocation | Callable[[Any], Compute[Any]], result: object) -> Compute[Any]:
+    """Return the compensation of a step that is done, its result in its place."""
+    if not isinstance(undo, Invocation):
+        return undo(result)
+    call = undo
     args = tuple(result if arg is RESULT else arg for arg in call.args)
     kwargs = tuple((name, result if arg is RESULT else arg) for name, arg in call.kwargs)
-    return replace(call, args=args, kwargs=kwargs)
+    return Compute.of(None, replace(call, args=args, kwargs=kwargs))

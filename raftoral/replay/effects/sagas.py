@@ -8,29 +8,26 @@ computes under ``undo/<path>``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from raftoral.errors import Cancelled, UsageError, WorkflowFailed
-from raftoral.replay.effects.activities import Invocation
 from raftoral.replay.effects.base import Effect, Flow
 from raftoral.replay.effects.compute import Compute
 from raftoral.replay.effects.scopes import current_scopes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
 
 T = TypeVar("T")
-
-Compensation: TypeAlias = "Invocation | Callable[[], Flow[Any]]"
 
 
 @dataclass(slots=True)
 class Undo:
     """What a saga has to take back: path and compensation of each completed step."""
 
-    entries: list[tuple[str, Compensation]] = field(default_factory=list)
+    entries: list[tuple[str, Compute[Any]]] = field(default_factory=list)
 
-    def add(self, path: str, compensation: Compensation) -> None:
+    def add(self, path: str, compensation: Compute[Any]) -> None:
         """Note how the step at ``path`` is taken back."""
         self.entries.append((path, compensation))
 
@@ -55,17 +52,13 @@ class Undo:
             raise WorkflowFailed("CompensationFailed", "; ".join(failed))
 
 
-def _undone(path: str, compensation: Compensation) -> Flow[None]:
+def _undone(path: str, compensation: Compute[Any]) -> Flow[None]:
     scopes = current_scopes.get()
     *inside, key = path.split("/")
-    single = isinstance(compensation, Invocation)
-    before = scopes.moved(["undo", *inside] if single else ["undo", *inside, key])
+    before = scopes.moved(["undo", *inside])
     saga, scopes.undo = scopes.undo, None
     try:
-        if isinstance(compensation, Invocation):
-            yield from Compute.of(key, compensation)
-        else:
-            yield from compensation()
+        yield from Compute.of(key, compensation.call, compensation.options)
     finally:
         scopes.moved(before)
         scopes.undo = saga

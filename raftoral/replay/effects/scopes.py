@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 class Scopes:
     """The scopes that one branch of a run has open, and the counters of its unnamed steps."""
 
-    __slots__ = ("_counters", "_open", "shield", "undo")
+    __slots__ = ("_counters", "_open", "run_id", "shield", "undo")
 
     def __init__(self, inside: Sequence[str] = (), undo: Undo | None = None) -> None:
         self._open: list[str] = list(inside)
         self._counters: dict[str, int] = {}
         self.undo = undo
         """What the innermost saga around the code has to undo; None outside of any."""
+        self.run_id = ""
+        """Whose scopes these are; known at the root, for front ends that tell a workflow its id."""
         self.shield = 0
         """How many compensations are under way: a cancellation waits until they are through."""
 

@@ -1,0 +1,118 @@
+"""Constants: expressions whose value is known when a program is compiled.
+
+Their values are copied to wherever they are used, so their size has a bound, and so has what one
+file copies in all: a page of constants that double each other is refused, not computed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from raftoral.errors import RaftoralError
+from raftoral.lang.check.nodes import const
+from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.evaluate.expressions import constant_value
+from raftoral.lang.types import UNKNOWN, show
+
+if TYPE_CHECKING:
+    from raftoral.lang import ast
+    from raftoral.lang.check.expressions import Expressions
+    from raftoral.lang.check.nodes import Node
+    from raftoral.lang.definitions import Definitions, Field
+    from raftoral.lang.source import Span
+    from raftoral.lang.types import Type
+    from raftoral.values import Value
+
+PARTS_MAX: Final = 1_000
+COPIED_MAX: Final = 100_000
+
+
+def named(c: Expressions, home: Definitions, name: str, span: Span) -> tuple[Type, Value]:
+    """Return type and value of the constant ``name`` of the file ``home``."""
+    done = home.evaluated.get(name)
+    if done is not None:
+        return done
+    if name in home.opened:
+        way = " -> ".join((*home.opened[home.opened.index(name) :], name))
+        c.error("RWF0302", f"the constant needs itself: {way}", span)
+        return UNKNOWN, None
+    definition = home.constants[name]
+    home.opened.append(name)
+    try:
+        kind = UNKNOWN if definition.type is None else home.type_of(definition.type)
+        result = constant(c, home, definition.value, kind, f"constant {name}")
+    finally:
+        home.opened.pop()
+    home.evaluated[name] = result
+    return result
+
+
+def default(c: Expressions, field: Field) -> Value:
+    """Return the default of a field or parameter, which is computed once."""
+    assert field.default is not None
+    what = f"the default of `{field.name.text}`"
+    return once(c, field.home, field.default, field.type, what)
+
+
+def once(c: Expressions, home: Definitions, node: ast.Expr, target: Type, what: str) -> Value:
+    """Return the value of a constant expression of a file, which is computed once."""
+    if node.span not in home.computed:
+        home.computed[node.span] = constant(c, home, node, target, what)[1]
+    return home.computed[node.span]
+
+
+def constant(
+    c: Expressions, home: Definitions, node: ast.Expr, target: Type, what: str
+) -> tuple[Type, Value]:
+    """Return type and value of a constant expression; the value is None after a report.
+
+    The type is ``target``, or that of the expression where ``target`` is `UNKNOWN`.
+    """
+    own = Diagnostics()
+    inner = c.fresh(home, own, what)
+    if target == UNKNOWN:
+        kind, ir = inner.expr(node)
+    else:
+        kind, ir = target, inner.value(node, target, what)
+    if inner.calls:
+        inner.error(
+            "RWF0218", f"{what} is constant, so it calls no function of the file", node.span
+        )
+    value: Value = None
+    if not own.has_errors and not inner.wrong:
+        try:
+            value = constant_value(ir)
+            if parts(value) > PARTS_MAX:
+                message = f"{what} has more than {PARTS_MAX:,} parts"
+                inner.error("RWF0218", message, node.span, f"this {show(kind)} is too large")
+                value = None
+        except RaftoralError as failure:
+            inner.error("RWF0218", f"{what} cannot be computed: {failure}", node.span)
+    if home is c.definitions:
+        c.diagnostics.take(own)
+    return kind, value
+
+
+def parts(value: Value) -> int:
+    """Return how large a value is as a program: its parts, and its texts by their length."""
+    count = 0
+    todo = [value]
+    while todo and count <= PARTS_MAX:
+        one = todo.pop()
+        count += 1 + (len(one) >> 6 if isinstance(one, (str, bytes)) else 0)
+        if isinstance(one, list):
+            todo.extend(one)
+        elif isinstance(one, dict):
+            todo.extend(one.values())
+    return count
+
+
+def embedded(c: Expressions, value: Value, span: Span) -> Node:
+    """Return the node that holds a constant's value, as long as the file has not copied too much."""
+    known = c.definitions.known
+    known.copied += parts(value)
+    if known.copied > COPIED_MAX:
+        message = f"constants and defaults are used for more than {COPIED_MAX:,} parts in all"
+        c.error("RWF0404", message, span, "hand large values over as an input")
+        return const(None)
+    return const(value)
