@@ -7,6 +7,7 @@ kinds). Reading is bounded before and while it parses. Source: the msgpack speci
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from math import isfinite
@@ -77,7 +78,24 @@ def pack(
 
 
 def unpack(data: bytes) -> Value:
-    """Return the value of canonical bytes; `CorruptionError` if they are none."""
+    """Return the value of canonical bytes; `CorruptionError` for any others.
+
+    Exactly what `pack` writes is read, with finite floats: no map key twice or out of order, no
+    number, length or kind in another form than the one that `pack` chooses, nothing nested deeper
+    than 64. Callers bound ``data`` before.
+    """
+    value = unpack_trusted(data)
+    if not _is_canonical(value, data):
+        raise CorruptionError("these bytes hold no stored value: not in the canonical form")
+    return value
+
+
+def unpack_trusted(data: bytes) -> Value:
+    """Return the value of bytes that `unpack` has taken before; `CorruptionError` for damage.
+
+    For what is read again and again from where only checked bytes are kept. It tells bytes that
+    hold nothing, and passes some over that `pack` would not write.
+    """
     try:
         value = msgpack.unpackb(
             data,
@@ -89,6 +107,25 @@ def unpack(data: bytes) -> Value:
     except (ValueError, InvalidOperation, OverflowError, msgpack.UnpackException) as error:
         raise CorruptionError(f"these bytes hold no stored value: {error}") from None
     return cast(Value, value)
+
+
+def _is_canonical(value: Any, data: bytes) -> bool:
+    """Tell whether ``data``, which was read as ``value``, is what `pack` makes of that."""
+    try:
+        if _MANY_FORMS.search(data) or (
+            len(data) > DEPTH_MAX and len(data.translate(None, _NO_CONTAINER)) > DEPTH_MAX
+        ):
+            value = _canonical(value, 0, floats=True)
+        # Without such bytes there is nothing to sort, and nothing that cannot be stored.
+        return bool(msgpack.packb(value) == data)
+    except (_Unfit, UnicodeEncodeError):
+        return False
+
+
+_MANY_FORMS: Final = re.compile(rb"[\x81-\x8f\xc7-\xcb\xcf\xd4-\xd8\xde\xdf]")
+"""Any byte that can begin a map with a key, an extension, a float or an integer above 63 bit."""
+_NO_CONTAINER: Final = bytes({*range(256)} - {*range(0x80, 0xA0), *range(0xDC, 0xE0)})
+"""All bytes that cannot begin a list or a map."""
 
 
 def _canonical(value: Any, depth: int, floats: bool) -> Any:

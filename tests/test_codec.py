@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from random import Random
 from typing import TYPE_CHECKING
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +22,7 @@ from raftoral.codec import (
     pack_record,
     unpack,
     unpack_record,
+    unpack_trusted,
 )
 from raftoral.errors import CorruptionError, InvalidInput, LimitExceeded
 from raftoral.values import INT_MAX, INT_MIN, Money, Value
@@ -182,6 +187,129 @@ def test_random_bytes_never_raise_anything_else(data: bytes) -> None:
             read(data)
         except CorruptionError:
             continue
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\xd6\xff\x00\x00\x00\x01",  # a timestamp of msgpack's own, in each of its three sizes
+        b"\xd7\xff" + bytes(8),
+        b"\xc7\x0c\xff" + bytes(12),
+        b"\xcb\x7f\xf8" + bytes(6),  # a float that is no number, infinite, of 4 bytes
+        b"\xcb\x7f\xf0" + bytes(6),
+        b"\xca\x3f\x80\x00\x00",
+        b"\xcf\x80" + bytes(7),  # 2**63
+        b"\xcc\x01",  # an integer in a longer form, with and without a sign
+        b"\xd0\x01",
+        b"\xcd\x00\xff",
+        b"\xd9\x01a",  # a text, bytes, a list and a map whose length takes more bytes than it must
+        b"\xc5\x00\x01a",
+        b"\xdc\x00\x01\x01",
+        b"\xde\x00\x01\xa1a\x01",
+        b"\x82\xa1a\x01\xa1a\x02",  # a key twice, and out of order
+        b"\x82\xa1b\x01\xa1a\x02",
+        b"\x81\xc4\x01a\x01",  # a key that is no text
+        b"\x91" * 65 + b"\x01",  # nested deeper than 64, in lists and in maps
+        b"\x81\xa1a" * 65 + b"\x01",
+        b"\xd5\x01 1",  # texts that are read as a decimal, and not written for one
+        b"\xc7\x03\x011_0",
+        b"\xd5\x01+1",
+        b"\xc7\x23\x01" + b"1" * 35,
+        b"\xc7\x05\x02EUR 1",
+    ],
+    ids=lambda data: data[:8].hex(),
+)
+def test_another_form_of_a_value_is_refused(data: bytes) -> None:
+    """Bytes that mean something, but that `pack` does not write, are no stored value."""
+    with pytest.raises(CorruptionError):
+        unpack(data)
+
+
+def loosely(value: object, chance: Random) -> bytes:
+    """Return bytes that msgpack reads as ``value``, in any of the forms that it allows."""
+    longer = chance.random() < 0.1
+    match value:
+        case bool() | None:
+            return bytes(msgpack.packb(value))
+        case int() if longer and value >= 0:
+            return b"\xcf" + value.to_bytes(8, "big")
+        case float() if longer:
+            return b"\xca" + struct.pack(">f", value)
+        case str() if longer:
+            data = value.encode()
+            return b"\xdb" + len(data).to_bytes(4, "big") + data
+        case list():
+            head = b"\xdd" + len(value).to_bytes(4, "big") if longer else bytes([0x90 + len(value)])
+            return head + b"".join(loosely(each, chance) for each in value)
+        case dict():
+            pairs = list(value.items())
+            if chance.random() < 0.3:
+                chance.shuffle(pairs)
+            if pairs and len(pairs) < 15 and longer:
+                pairs.append(pairs[0])
+            body = b"".join(loosely(k, chance) + loosely(v, chance) for k, v in pairs)
+            return bytes([0x80 + len(pairs)]) + body
+        case _:
+            return bytes(msgpack.packb(value))
+
+
+def anything(chance: Random, depth: int = 0) -> object:
+    """Return a value that msgpack can hold, some of which no history can."""
+    match chance.randrange(12 if depth < 4 else 9):
+        case 0:
+            return chance.choice([None, True, False])
+        case 1 | 2:
+            return chance.choice([0, 127, 128, 255, 256, INT_MAX, INT_MAX + 1, INT_MIN, -1, -33])
+        case 3 | 4:
+            return chance.choice(["", "a", "é", "x" * 31, "x" * 32, "\x82\x83"])
+        case 5:
+            return chance.choice([b"", b"\x82", b"\xcf" * 9])
+        case 6:
+            return chance.choice([0.5, -0.0, float("nan"), float("inf")])
+        case 7:
+            code, text = chance.choice([(1, b"1.50"), (1, b"01"), (2, b"EUR1"), (2, b"EUR1E+2")])
+            return msgpack.ExtType(code, text)
+        case 8:
+            if chance.random() < 0.3:
+                return msgpack.Timestamp(chance.randrange(2**40), chance.randrange(10**9))
+            return msgpack.ExtType(chance.choice([3, 4]), bytes(4) + chance.randbytes(4))
+        case 9 | 10:
+            return [anything(chance, depth + 1) for _ in range(chance.randrange(5))]
+        case _:
+            keys = chance.sample(["a", "b", "c", "ä", "zz"], chance.randrange(5))
+            inner = {key: anything(chance, depth + 1) for key in sorted(keys)}
+            nest = chance.choice([0, 0, 0, 60, 66])
+            return _nested_in(inner, nest)
+
+
+def _nested_in(value: object, depth: int) -> object:
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bytes_are_read_if_and_only_if_pack_would_write_them(seed: int) -> None:
+    """For anything that msgpack reads: `unpack` takes it exactly if packing it gives those bytes."""
+    chance, taken = Random(seed), Counter[bool]()
+    for _ in range(500):
+        data = loosely(anything(chance), chance)
+        if chance.random() < 0.2 and data:
+            at = chance.randrange(len(data))
+            data = data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :]
+        try:
+            value = unpack_trusted(data)
+            written = pack(value, floats=True)
+        except (CorruptionError, InvalidInput):
+            written = b""
+        if written == data:
+            assert type(unpack(data)) is type(value)
+            assert pack(unpack(data), floats=True) == data
+        else:
+            with pytest.raises(CorruptionError):
+                unpack(data)
+        taken[written == data] += 1
+    assert min(taken[True], taken[False]) > 50
 
 
 def test_a_record_is_a_list_without_maps() -> None:

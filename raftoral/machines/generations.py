@@ -213,9 +213,7 @@ def _prefix(command: commands.Adopt) -> list[Event]:
     if not 0 < len(command.events) == command.position < history.HISTORY_EVENTS_MAX:
         raise UsageError(f"{len(command.events):,} events are not {command.position:,}")
     try:
-        events = [history.decode(data) for data in command.events]
-        for event in events:
-            history.check(event)
+        events = [history.take(data) for data in command.events]
     except CorruptionError as error:
         raise UsageError(str(error)) from None
     ends = (Started, history.Restarted, history.Ended)

@@ -57,9 +57,7 @@ def _decoded(events: list[bytes]) -> list[history.Event]:
             f"a settlement has events, each of at most {history.EVENT_BYTES_MAX:,} bytes"
         )
     try:
-        decoded = [history.decode(data) for data in events]
-        for event in decoded:
-            history.check(event)
+        decoded = [history.take(data) for data in events]
     except CorruptionError as error:
         raise UsageError(str(error)) from None
     if any(isinstance(event, Ended | history.Restarted) for event in decoded[:-1]):

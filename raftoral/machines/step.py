@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from raftoral.codec import pack, unpack
-from raftoral.errors import CorruptionError, RaftoralError, UsageError
+from raftoral.codec import VALUE_BYTES_MAX, unpack
+from raftoral.errors import CorruptionError, LimitExceeded, RaftoralError, UsageError
 from raftoral.machines import runs
 from raftoral.machines.placement import slot_of
 
@@ -65,8 +65,12 @@ def value_of(data: bytes) -> Value:
 
 
 def canonical(data: bytes, what: str) -> Value:
-    """Return the value of bytes that will stand in a history, so they have to be canonical."""
-    value = value_of(data)
-    if pack(value, floats=True) != data:
-        raise UsageError(f"{what} is not in the canonical form of values")
-    return value
+    """Return the value of bytes that will stand in a history: canonical ones of at most 256 KiB."""
+    if len(data) > VALUE_BYTES_MAX:
+        raise LimitExceeded(
+            f"{what} takes {len(data):,} bytes; a stored value may take {VALUE_BYTES_MAX:,}"
+        )
+    try:
+        return unpack(data)
+    except CorruptionError:
+        raise UsageError(f"{what} is not in the canonical form of values") from None

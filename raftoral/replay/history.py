@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
-from raftoral.codec import VALUE_BYTES_MAX, pack, unpack
+from raftoral.codec import VALUE_BYTES_MAX, pack, unpack, unpack_trusted
 from raftoral.errors import CorruptionError
 
 if TYPE_CHECKING:
@@ -308,8 +308,8 @@ def is_child(data: bytes) -> bool:
 
 
 def decode(data: bytes) -> Event:
-    """Return the event of canonical bytes; `CorruptionError` if they hold none."""
-    fields = unpack(data)
+    """Return the event of bytes that `take` has taken before; `CorruptionError` for damage."""
+    fields = unpack_trusted(data)
     try:
         kind, *rest = cast("list[Any]", fields)
         return _BY_NAME[kind](*rest)
@@ -317,12 +317,19 @@ def decode(data: bytes) -> Event:
         raise CorruptionError(f"these bytes hold no event: {data[:40]!r}") from None
 
 
-def check(event: Event) -> None:
-    """Refuse an event whose fields are not what they must be, with `CorruptionError`.
+def take(data: bytes) -> Event:
+    """Return the event of bytes from outside; `CorruptionError` unless `encode` would write them.
 
-    For whoever takes events from outside; `decode` alone trusts the fields, since a replay reads
-    only what a group has checked.
+    Its fields are checked too, since a replay, which reads only what a group has taken, trusts them.
     """
+    unpack(data)  # It refuses what is not canonical.
+    event = decode(data)
+    check(event)
+    return event
+
+
+def check(event: Event) -> None:
+    """Refuse an event whose fields are not what they must be, with `CorruptionError`."""
     if not _fits(event):
         raise CorruptionError(
             f"the fields of this {type(event).__name__} are not what they must be"

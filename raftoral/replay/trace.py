@@ -16,7 +16,7 @@ from raftoral.errors import NonDeterminismError, UsageError
 from raftoral.ids import Position, RunId
 from raftoral.replay.divergence import explain, render
 from raftoral.replay.effects import Cell
-from raftoral.replay.history import Event, Set, check, decode
+from raftoral.replay.history import Event, Set, decode, take
 from raftoral.replay.interpreter import Replay
 from raftoral.replay.text import text_of
 from raftoral.replay.waits import describe_waiting
@@ -76,9 +76,7 @@ class Trace:
 
     def __init__(self, start: Begin, history: Sequence[bytes], *, run_id: str = "") -> None:
         self.run_id = RunId(run_id)
-        self.events: tuple[Event, ...] = tuple(decode(data) for data in history)
-        for event in self.events:
-            check(event)
+        self.events: tuple[Event, ...] = tuple(map(take, history))
         self._history = tuple(history)
         self._start = start
         self._live: Replay | None = None
