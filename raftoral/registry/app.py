@@ -95,11 +95,13 @@ class Registry:
             raise UsageError(f"activity {one.name} is registered twice")
         self.activities[one.name] = one
 
-    def activity(self, name: str) -> Callable[[Callable[..., Any]], Activity[..., Any]]:
-        """Make a function an activity and add it."""
+    def activity(
+        self, name: str, *, process: bool = False
+    ) -> Callable[[Callable[..., Any]], Activity[..., Any]]:
+        """Make a function an activity and add it; ``process`` as for `raftoral.activity`."""
 
         def add(function: Callable[..., Any]) -> Activity[..., Any]:
-            made = activity(name)(function)
+            made = activity(name, process=process)(function)
             self.add_activity(made)
             return made
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from raftoral.convert import flow_result, from_plain, result_type
 from raftoral.errors import Cancelled, NonDeterminismError, RaftoralError
 from raftoral.replay.advancing import Advancing, Begin, Body, Observer
+from raftoral.replay.context import heartbeat_of
 from raftoral.replay.effects import Pending, undoing
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import (
@@ -276,6 +277,7 @@ class Replay(Advancing):
         match event, wait:
             case Retry(), ComputeWait():
                 wait.attempt, wait.not_before = event.attempt + 1, event.next_at
+                wait.last_heartbeat = heartbeat_of(event.error)
             case Asked(), ComputeWait():
                 wait.asked = event.attempt
             case TimerSet(), ComputeWait() | TimerWait() | SignalWait():

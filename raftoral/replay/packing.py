@@ -12,6 +12,8 @@ from raftoral.replay.failures import failure_of
 from raftoral.replay.history import CALL_BYTES_MAX, Ended, Set, encode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.replay.effects import Cell, Compute
     from raftoral.values import Value
 
@@ -59,13 +61,20 @@ def pack_result(effect: Compute[Any], value: object) -> Value:
 
     Raises `WorkflowFailed` named ``BadResult`` when it cannot be stored or read back.
     """
-    function = effect.call.function
+    return unpack(result_bytes(effect.call.activity, effect.call.function, value))
+
+
+def result_bytes(activity: str, function: Callable[..., Any] | None, value: object) -> bytes:
+    """Return the packed result of an activity, checked as `pack_result` says.
+
+    Without a ``function`` no type is declared.
+    """
     try:
         plain = to_plain(value)
         kind = result_type(function) if function is not None else Any
-        stored = unpack(pack(plain, floats=mentions_float(kind)))
-        from_plain(stored, kind)
+        data = pack(plain, floats=mentions_float(kind))
+        from_plain(unpack(data), kind)
     except (RaftoralError, RecursionError) as error:
-        message = f"the result of {effect.call.activity} cannot be stored: {error}"
+        message = f"the result of {activity} cannot be stored: {error}"
         raise WorkflowFailed("BadResult", message) from None
-    return stored
+    return data

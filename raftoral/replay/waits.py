@@ -26,6 +26,8 @@ from raftoral.values import millis_of, millis_since_epoch
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from raftoral.values import Value
+
 
 @dataclass(slots=True)
 class ComputeWait:
@@ -33,7 +35,8 @@ class ComputeWait:
 
     ``due`` is the deadline of all attempts once it is recorded, ``asked`` the attempt that
     `at_most_once` has recorded. A branch that was cancelled makes it ``cancelling``: the attempt
-    is to be stopped, and the step settled with whatever it ends in.
+    is to be stopped, and the step settled with whatever it ends in. ``last_heartbeat`` is what the
+    attempt before told last.
     """
 
     path: str
@@ -44,6 +47,7 @@ class ComputeWait:
     due: Millis | None = None
     asked: int = 0
     cancelling: bool = False
+    last_heartbeat: Value = None
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,8 @@ class NodeConfig:
     ``leave_grace`` to end the attempts that it makes; then others make them again. With
     ``remove_lost_after``, which should be the same on all nodes, one that is not heard for so long
     is removed from the cluster, if others can take all its places.
+    Plain activities run in up to ``activity_threads`` threads; those that ask for a process in up
+    to ``activity_processes``, started when needed, as many as processors by default.
     """
 
     data: str | None = None
@@ -49,6 +52,7 @@ class NodeConfig:
     retention: timedelta = timedelta(days=7)
     retained_runs: int = 100_000
     activity_threads: int = 32
+    activity_processes: int = field(default_factory=lambda: os.cpu_count() or 1)
     leave_grace: timedelta = timedelta(seconds=30)
     remove_lost_after: timedelta | None = None
 

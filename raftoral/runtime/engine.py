@@ -121,7 +121,9 @@ class Engine:
         self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._parts = parts or real_parts(self.config, tls)
         self._watchdog = self._parts.watchdog
-        self._attempts = Attempts(registry, application, config.activity_threads)
+        self._attempts = Attempts(
+            registry, application, config.activity_threads, config.activity_processes
+        )
         self.incarnation = self._parts.unique()
         self._store: NodeStore | None = None
         self._retires = False

@@ -17,7 +17,7 @@ from raftoral.ids import NOBODY, Millis, NodeId
 from raftoral.machines import callbacks, runs
 from raftoral.machines.commands import HandOver, Many
 from raftoral.replay import deciding
-from raftoral.replay.context import ActivityContext
+from raftoral.replay.context import ActivityContext, Pulse
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import Asked, Done, Retry, decode, encode
 from raftoral.replay.waits import ComputeWait, UpdateWait
@@ -179,7 +179,16 @@ class Owner:
             return
         run, path = live.run, wait.path
         live.asked.discard(path)
-        context = ActivityContext(run.id, run.generation, path, wait.attempt, run.epoch)
+        context = ActivityContext(
+            run.id,
+            run.generation,
+            path,
+            wait.attempt,
+            run.epoch,
+            wait.last_heartbeat,
+            wait.effect.options.token,
+            Pulse(self._attempts.clock),
+        )
         live.attempts[path] = self._attempts.start(
             wait.effect, context, self._attempts_ended, (live, wait)
         )

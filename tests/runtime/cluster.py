@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from contextlib import asynccontextmanager
+from functools import wraps
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,16 +31,17 @@ from raftoral.machines.execution import Execution
 from raftoral.registry.app import Registry
 from raftoral.registry.definition import Definition
 from raftoral.registry.loader import Loader
+from raftoral.replay.history import Done, Ended, Event, Started, decode
 from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import GENERATORS_MAX, Executor
 from raftoral.runtime.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from raftoral.machines.base import Result
+    from raftoral.machines.command import Command
     from raftoral.replay.effects import Activity, Workflow
-    from raftoral.replay.history import Started
     from raftoral.replay.interpreter import Body
     from raftoral.values import Value
 
@@ -259,6 +263,12 @@ class Cluster:
         result = self.commit(command.encode())
         assert result[0] == "ok", result
 
+    def do(self, command: Command) -> Result:
+        """Commit a command that the machine must not refuse; return its answer."""
+        result = self.commit(command.encode())
+        assert result[0] == "ok", result
+        return result
+
     def signal(self, run_id: str, name: str, signal_id: str, payload: Value) -> Result:
         """Send a signal."""
         command = Signal(RunId(run_id), name, signal_id, pack(payload))
@@ -330,3 +340,47 @@ def registry(
 ) -> Registry:
     """Return a registry of those workflows."""
     return Registry(workflows=workflows, activities=(activities or {}).values())
+
+
+# ------------------------------------------------------------------ for tests
+@asynccontextmanager
+async def cluster(*registries: Registry, **options: Any) -> AsyncIterator[Cluster]:
+    """Run a cluster for the body."""
+    made = Cluster(list(registries), **options)
+    made.form()
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make an async test a plain one."""
+
+    @wraps(test)
+    def plain() -> None:
+        asyncio.run(test())
+
+    return plain
+
+
+def events(made: Cluster, run_id: str) -> list[Event]:
+    """Return the decoded history of a run."""
+    return [decode(data) for data in made.history(run_id)]
+
+
+def end(made: Cluster, run_id: str) -> Ended:
+    """Return how a run ended."""
+    last = events(made, run_id)[-1]
+    assert isinstance(last, Ended)
+    return last
+
+
+def check_history(made: Cluster, run_id: str) -> None:
+    """Check the form of a finished history: one start, one end, one `Done` a path."""
+    history = events(made, run_id)
+    assert isinstance(history[0], Started)
+    assert [type(e) for e in history].count(Started) == 1
+    assert [isinstance(e, Ended) for e in history] == [False] * (len(history) - 1) + [True]
+    done = Counter(e.path for e in history if isinstance(e, Done))
+    assert all(count == 1 for count in done.values()), done

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import wraps
 from itertools import pairwise
@@ -39,60 +39,15 @@ from raftoral.replay.effects import (
     scope,
     workflow,
 )
-from raftoral.replay.history import Done, Ended, Logged, Retry, Started, TimerFired, decode, encode
+from raftoral.replay.history import Done, Ended, Logged, Retry, TimerFired, encode
 from raftoral.replay.interpreter import Replay
 from raftoral.runtime.live import Live
-from tests.runtime.cluster import Cluster, registry
+from tests.runtime.cluster import check_history, cluster, end, events, registry, run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Iterator
 
-    from raftoral.registry.app import Registry
-    from raftoral.replay.history import Event
     from raftoral.replay.interpreter import Begin
-
-
-@asynccontextmanager
-async def cluster(*registries: Registry, **options: Any) -> AsyncIterator[Cluster]:
-    """Run a cluster for the body."""
-    made = Cluster(list(registries), **options)
-    made.form()
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-def run(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Make an async test a plain one."""
-
-    @wraps(test)
-    def plain() -> None:
-        asyncio.run(test())  # type: ignore[arg-type]
-
-    return plain
-
-
-def events(made: Cluster, run_id: str) -> list[Event]:
-    """Return the decoded history of a run."""
-    return [decode(data) for data in made.history(run_id)]
-
-
-def end(made: Cluster, run_id: str) -> Ended:
-    """Return how a run ended."""
-    last = events(made, run_id)[-1]
-    assert isinstance(last, Ended)
-    return last
-
-
-def check_history(made: Cluster, run_id: str) -> None:
-    """Check the form of a finished history: one start, one end, one `Done` a path."""
-    history = events(made, run_id)
-    assert isinstance(history[0], Started)
-    assert [type(e) for e in history].count(Started) == 1
-    assert [isinstance(e, Ended) for e in history] == [False] * (len(history) - 1) + [True]
-    done = Counter(e.path for e in history if isinstance(e, Done))
-    assert all(count == 1 for count in done.values()), done
 
 
 # ------------------------------------------------------------------ workflows

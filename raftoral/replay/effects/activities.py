@@ -56,11 +56,17 @@ class RetryPolicy:
 
 
 class Activity(Generic[P, R]):
-    """A function with effects on the world, under the name that histories and `.rwf` use."""
+    """A function with effects on the world, under the name that histories and `.rwf` use.
 
-    def __init__(self, name: str, function: Callable[P, R]) -> None:
+    With ``process`` it runs in a process of its own, where it holds up nobody while it computes.
+    """
+
+    def __init__(self, name: str, function: Callable[P, R], *, process: bool = False) -> None:
         self.name = check_key(name)
         self.function = function
+        self.process = process
+        if process:
+            _check_importable(name, function)
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
         self.__wrapped__ = function
@@ -73,23 +79,48 @@ class Activity(Generic[P, R]):
         return f"<activity {self.name}>"
 
 
-def activity(name: str) -> Callable[[Callable[P, R]], Activity[P, R]]:
-    """Make a function the activity called ``name``, for example ``@activity("payments.charge")``."""
+def activity(name: str, *, process: bool = False) -> Callable[[Callable[P, R]], Activity[P, R]]:
+    """Make a function the activity called ``name``, for example ``@activity("payments.charge")``.
+
+    ``process`` is for functions that compute for long: each attempt gets a process, which is ended
+    with the attempt. Arguments and result cross as stored values and come back by the types that
+    the function declares. It has to be a plain function at the top level of a module, else
+    `UsageError`.
+    """
 
     def wrap(function: Callable[P, R]) -> Activity[P, R]:
-        return Activity(name, function)
+        return Activity(name, function, process=process)
 
     return wrap
 
 
+def _check_importable(name: str, function: Callable[..., Any]) -> None:
+    """Refuse what another process could not import by its name, or has no use for a process."""
+    if inspect.iscoroutinefunction(function):
+        raise UsageError(
+            f"activity {name}: a coroutine function waits more than it computes; leave process=True "
+            "out, or make it a plain function"
+        )
+    qualname = getattr(function, "__qualname__", "<unnamed>")
+    if "<" in qualname or getattr(function, "__module__", None) is None:
+        raise UsageError(
+            f"activity {name}: another process cannot import {qualname}; with process=True the "
+            "function has to stand at the top level of a module"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What a `Compute` asks the owner to run: a name, arguments, and the function if it is known."""
+    """What a `Compute` asks the owner to run: a name, arguments, and the function if it is known.
+
+    ``process`` says that it is to run in a process of its own.
+    """
 
     activity: str
     args: tuple[Any, ...]
     kwargs: tuple[tuple[str, Any], ...]
     function: Callable[..., Any] | None
+    process: bool = False
 
 
 def invocation_of(
@@ -100,7 +131,7 @@ def invocation_of(
     if isinstance(fn, str):
         return Invocation(fn, args, named, None)
     if isinstance(fn, Activity):
-        return Invocation(fn.name, args, named, fn.function)
+        return Invocation(fn.name, args, named, fn.function, fn.process)
     fn = getattr(fn, "__raftoral_original__", fn)  # A workflow sees guarded copies of functions.
     name = getattr(fn, "__qualname__", None)
     if name is None:
