@@ -233,7 +233,7 @@ def history(
 
     view = history_of(body)
     if export is not None:
-        from raftoral.client.rhx import write_rhx
+        from raftoral.runtime.rhx import write_rhx
 
         try:
             export.write_bytes(write_rhx(view))

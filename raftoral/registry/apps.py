@@ -59,6 +59,11 @@ def load_workflows(spec: str) -> list[Workflow[Any, Any]]:
     )
 
 
+def load_file(path: Path) -> ModuleType:
+    """Return the module of a Python file, run from its path; `UsageError` if there is none."""
+    return _file(path, "")
+
+
 def _named(spec: str, prefix: str) -> tuple[str, str, object]:
     """Return place, name and object of ``FILE.py:NAME`` or ``MODULE:NAME``.
 

@@ -1,5 +1,26 @@
-"""Test workflows in plain pytest: in process, on a virtual clock, with the engine's own rules."""
+"""Test workflows in plain pytest: in process, on a virtual clock, with the engine's own rules.
 
+`run` runs one workflow with mocked activities, `crash_at_every_event` does so with a crash at each
+place where a process may die, `run_twice` in processes that order their sets otherwise, and `replay`
+holds a stored history against the code. `World` is the cluster in memory below them.
+"""
+
+from raftoral.testing.again import run_twice
+from raftoral.testing.crashing import crash_at_every_event
+from raftoral.testing.histories import replay
+from raftoral.testing.running import InTurn, Request, Signal, Tested, run, rwf
 from raftoral.testing.world import Takes, World
 
-__all__ = ["Takes", "World"]
+__all__ = [
+    "InTurn",
+    "Request",
+    "Signal",
+    "Takes",
+    "Tested",
+    "World",
+    "crash_at_every_event",
+    "replay",
+    "run",
+    "run_twice",
+    "rwf",
+]

@@ -38,7 +38,7 @@ from raftoral.replay.failures import as_error
 from raftoral.replay.history import Asked, Ended, Event, decode, encode
 from raftoral.replay.interpreter import Replay
 from raftoral.replay.packing import pack_result
-from raftoral.replay.waits import ComputeWait
+from raftoral.replay.waits import ComputeWait, describe_waiting
 from raftoral.values import millis_of
 
 if TYPE_CHECKING:
@@ -118,6 +118,8 @@ class World:
         self.mocks = dict(mocks or {})
         self.settled: Callable[[RunId, Event], None] = lambda _run, _event: None
         """Called after each event of each run, for tests that crash or look in between."""
+        self.choose = self._choose
+        """What is called for an activity, given its name and its function (None if unknown)."""
         self.attempts_made: list[tuple[str, tuple[Any, ...]]] = []
         """Name and arguments of each attempt of an activity, in the order in which they began."""
         self.clock = start
@@ -351,19 +353,10 @@ class World:
 
     def _call(self, wait: ComputeWait, context: ActivityContext) -> Any:
         call = wait.effect.call
-        if call.activity in self.mocks:
-            mock = self.mocks[call.activity]
-            if isinstance(mock, BaseException):
-                raise mock
-            if not callable(mock):
-                return mock
-            function = mock
-        elif call.function is not None:
-            function = call.function
-        elif call.activity in self.registry.activities:
+        function = call.function
+        if function is None and call.activity in self.registry.activities:
             function = self.registry.activities[call.activity].function
-        else:
-            raise WorkflowFailed("UnknownActivity", f"no activity {call.activity!r} here; mock it")
+        function = self.choose(call.activity, function)
         args, kwargs = deepcopy((call.args, dict(call.kwargs)))
         variables = copy_context()
         variables.run(attempt_context.set, context)
@@ -371,6 +364,14 @@ class World:
         if inspect.iscoroutine(result):
             return variables.run(asyncio.run, result)
         return result
+
+    def _choose(self, name: str, real: Callable[..., Any] | None) -> Callable[..., Any]:
+        """Return what is called for the activity ``name``: its mock, or the activity itself."""
+        if name in self.mocks:
+            return outcome_of(self.mocks[name])
+        if real is None:
+            raise WorkflowFailed("UnknownActivity", f"no activity {name!r} here; mock it")
+        return real
 
     def _end_attempt(self, live: _Live, attempt: _Attempt) -> None:
         wait = live.replay.waits.get(attempt.wait.path)
@@ -494,6 +495,17 @@ class World:
         """Return the history of a run."""
         return runs.history(self._store, RunId(run_id))
 
+    def definition_of(self, run_id: str = "run") -> Definition:
+        """Return the definition that a run is pinned to."""
+        run = self._run(run_id)
+        return self._definition(run.name, run.version)
+
+    def waits(self, run_id: str = "run") -> list[str]:
+        """Return what a run waits for, one line for each; none once it has ended."""
+        live = self._live.get(RunId(run_id))
+        waits = [] if live is None else live.replay.waits.values()
+        return [describe_waiting(wait) for wait in waits]
+
     def events(self, run_id: str = "run") -> list[Event]:
         """Return the events of a run."""
         return [decode(data) for data in self.history(run_id)]
@@ -507,6 +519,20 @@ class World:
         if last.status != "completed":
             raise as_error(last.value)
         return last.value
+
+
+def outcome_of(mock: Any) -> Callable[..., Any]:
+    """Return a mock as a function: a value or an exception is what the function gives or raises."""
+    if callable(mock) and not isinstance(mock, type):
+        function: Callable[..., Any] = mock
+        return function
+
+    def give(*_args: Any, **_kwargs: Any) -> Any:
+        if isinstance(mock, BaseException):
+            raise mock
+        return mock
+
+    return give
 
 
 class _Around:

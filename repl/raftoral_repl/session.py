@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from raftoral.client.rhx import read_rhx
 from raftoral.errors import CorruptionError, UnknownDefinition, UsageError
 from raftoral.registry.definition import python_definition
 from raftoral.registry.python import start_python
 from raftoral.replay.trace import Trace
+from raftoral.runtime.rhx import read_rhx
 from raftoral_repl.stepper import Stepper
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from raftoral import errors
 from raftoral.api.server import listener, serve
 from raftoral.client.failures import error_of
 from raftoral.client.http import Client
-from raftoral.client.rhx import read_rhx, write_rhx
+from raftoral.runtime.rhx import read_rhx, write_rhx
 from raftoral.transport.ports import holder_of
 from tests.api.fakes import FakeNode
 

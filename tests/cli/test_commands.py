@@ -16,7 +16,7 @@ import pytest
 from raftoral import errors
 from raftoral.api.server import listener, serve
 from raftoral.cli import main
-from raftoral.client.rhx import read_rhx
+from raftoral.runtime.rhx import read_rhx
 from raftoral.runtime.views import NodeView
 from tests.api.fakes import FakeNode
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from raftoral.api.server import listener, serve
-from raftoral.client.rhx import write_rhx
 from raftoral.errors import UnknownRun
+from raftoral.runtime.rhx import write_rhx
 from raftoral_repl.__main__ import main
 from tests.api.fakes import FakeNode
 from tests.repl.rwf_sessions import SHOP, rwf_history
