@@ -25,7 +25,7 @@ SHOP = Path(__file__).parent / "shop.rwf"
 def _unit(path: Path) -> WorkflowUnit:
     source = Source(path.name, path.read_text(encoding="utf-8"))
     compiled = language.compile_source(source)
-    assert not compiled.diagnostics
+    assert not compiled.has_errors
     (unit,) = compiled.units
     return unit
 
