@@ -483,7 +483,7 @@ class Model:
         """Start all of these."""
         known = self.schedule(command.schedule)
         if command.revision != known.revision:
-            raise No("stale")
+            raise No("schedule_conflict")
         for at in command.times:
             self.fire(known, at, awaited=False)
         known.revision = self.index
