@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+    from datetime import datetime
 
     from raftoral.runtime.histories import Steps
     from raftoral.runtime.views import (
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
         DefinitionView,
         HistoryView,
         NodeView,
+        Overlap,
+        Policy,
         RunView,
+        ScheduleView,
     )
     from raftoral.values import Value
 
@@ -39,9 +43,41 @@ class Backend(Protocol):
         ...
 
     def start_run(
-        self, name: str, input: Any, *, id: str | None = None, version: int | None = None
+        self,
+        name: str,
+        input: Any,
+        *,
+        id: str | None = None,
+        version: int | None = None,
+        policy: Policy = "join",
     ) -> Awaitable[Started]:
-        """Start a run, or join the run of the same id, name and input."""
+        """Start a run, or do what ``policy`` says if the id is taken."""
+        ...
+
+    def fork(
+        self, id: str, position: int, *, new_id: str | None = None, version: int | None = None
+    ) -> Awaitable[Started]:
+        """Begin a run with the first ``position`` settled steps of another one."""
+        ...
+
+    def retry(self, id: str, *, generation: int | None = None) -> Awaitable[int]:
+        """Let a run that ended without completing go on; return its new generation."""
+        ...
+
+    def cancel(self, id: str, *, reason: str = "") -> Awaitable[None]:
+        """Ask a run to stop."""
+        ...
+
+    def terminate(self, id: str, *, reason: str = "") -> Awaitable[None]:
+        """End a run at once."""
+        ...
+
+    def pause(self, id: str, *, reason: str = "") -> Awaitable[None]:
+        """Let a run begin nothing more."""
+        ...
+
+    def resume(self, id: str) -> Awaitable[None]:
+        """Let a paused run go on."""
         ...
 
     def wait(self, id: str, timeout: float | None) -> Awaitable[RunView]:
@@ -58,6 +94,11 @@ class Backend(Protocol):
         name: str | None = None,
         limit: int = 100,
         after: str | None = None,
+        *,
+        version: int | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Awaitable[Sequence[RunView]]:
         """Return runs, newest first, from behind the run ``after`` on."""
         ...
@@ -66,6 +107,77 @@ class Backend(Protocol):
         self, run_id: str, signal: str, payload: Value, *, id: str | None = None
     ) -> Awaitable[None]:
         """Put a signal into the mailbox of a run; the same ``id`` is one signal."""
+        ...
+
+    def update(
+        self,
+        run_id: str,
+        update: str,
+        payload: Value,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> Awaitable[Any]:
+        """Send a request to a run and return its answer; `TimeoutError` after ``timeout`` s."""
+        ...
+
+    def complete_callback(self, token: str, value: Value) -> Awaitable[None]:
+        """Complete a step by its token."""
+        ...
+
+    def fail_callback(self, token: str, error: BaseException) -> Awaitable[None]:
+        """Complete a step by its token, with a failure."""
+        ...
+
+    def beat_callback(self, token: str) -> Awaitable[None]:
+        """Tell that the holder of a token is still at it."""
+        ...
+
+    def put_schedule(
+        self,
+        id: str,
+        workflow: str,
+        input: Any = None,
+        *,
+        when: str,
+        zone: str = "UTC",
+        version: int | None = None,
+        overlap: Overlap = "skip",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        catch_up: str | None = None,
+    ) -> Awaitable[ScheduleView]:
+        """Store a schedule, in place of the one of this id."""
+        ...
+
+    def schedule(self, id: str) -> Awaitable[ScheduleView]:
+        """Return a schedule."""
+        ...
+
+    def schedules(self) -> Awaitable[Sequence[ScheduleView]]:
+        """Return all schedules."""
+        ...
+
+    def pause_schedule(self, id: str, *, reason: str = "") -> Awaitable[None]:
+        """Let a schedule fire no more."""
+        ...
+
+    def resume_schedule(self, id: str) -> Awaitable[None]:
+        """Let a paused schedule fire again."""
+        ...
+
+    def drop_schedule(self, id: str) -> Awaitable[None]:
+        """Remove a schedule."""
+        ...
+
+    def trigger_schedule(self, id: str, *, at: datetime | None = None) -> Awaitable[str]:
+        """Start a run of a schedule now."""
+        ...
+
+    def backfill_schedule(
+        self, id: str, start: datetime, end: datetime
+    ) -> Awaitable[Sequence[str]]:
+        """Start the runs of a schedule's times from ``start`` to ``end``."""
         ...
 
     def history(self, id: str, *, local: bool = False) -> Awaitable[HistoryView]:

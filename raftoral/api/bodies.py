@@ -10,7 +10,7 @@ from raftoral.convert import from_json, from_plain
 from raftoral.errors import InvalidInput, LimitExceeded
 
 # The views are named by the schemas, so they are needed at run time.
-from raftoral.runtime.views import DefinitionView, NodeView, RunView  # noqa: TC001
+from raftoral.runtime.views import DefinitionView, NodeView, RunView, ScheduleView  # noqa: TC001
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -31,14 +31,109 @@ class StartRequest:
     """Which workflow to start on which input (a map of its parameters, or a list in their order).
 
     With ``wait_ms`` the answer waits that long for the end of the run, and shows it as it stands
-    then. The same ``id`` with the same name and input is the same run, so repeating is safe.
+    then. ``policy`` says what happens if the ``id`` is taken: ``join``, ``reject`` or
+    ``retry_failed``.
     """
 
     name: str
     input: Any = field(default_factory=dict)
     id: str | None = None
     version: int | None = None
+    policy: str = "join"
     wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRequest:
+    """How many settled steps the new run begins with; its id and version, if not the same one."""
+
+    position: int
+    id: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequest:
+    """Which generation ended; retrying it again changes nothing."""
+
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Because:
+    """Why something is asked for; it stands in the history."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRequest:
+    """What the request carries; the same ``id`` is one request, so repeating is safe.
+
+    The answer waits ``wait_ms`` for that of the run.
+    """
+
+    payload: Any = None
+    id: str | None = None
+    wait_ms: int = 25_000
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteRequest:
+    """The token of a step, and what it results in."""
+
+    token: str
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailRequest:
+    """The token of a step, and what it fails with."""
+
+    token: str
+    name: str
+    message: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BeatRequest:
+    """The token of a step whose holder is still at it. In a body: paths end up in logs."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutScheduleRequest:
+    """What a schedule starts, and when; instants and durations are texts.
+
+    See `raftoral.Node.put_schedule`. Without a ``version`` each run is of the newest one.
+    """
+
+    name: str
+    when: str
+    input: Any = field(default_factory=dict)
+    version: int | None = None
+    zone: str = "UTC"
+    overlap: str = "skip"
+    start: str | None = None
+    end: str | None = None
+    catch_up: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRequest:
+    """The moment that names the run; the same one is one run."""
+
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillRequest:
+    """From when to when runs are started, both included."""
+
+    start: str
+    end: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +162,35 @@ class Runs:
 
     runs: list[RunView]
     after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """All schedules, by id."""
+
+    schedules: list[ScheduleView]
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """The runs that were started, or were there already."""
+
+    runs: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The generation of a run that goes on now."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateAnswer:
+    """What a run answered; if it has not yet, ask again with the same id."""
+
+    answered: bool
+    value: Any = None
 
 
 @dataclass(frozen=True, slots=True)

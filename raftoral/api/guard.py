@@ -80,7 +80,7 @@ class Guard:
         )
 
     def _refused_body(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
-        if method in ("GET", "HEAD"):
+        if method in ("GET", "HEAD", "DELETE"):  # None carries a body; no page may send the last.
             return None
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":

@@ -12,7 +12,7 @@ from raftoral.convert import json_schema
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from raftoral.api.app import Endpoint
+    from raftoral.api.endpoints import Endpoint
 
 
 def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ Source: the HTML standard, section "Server-sent events".
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -42,15 +43,20 @@ class Message(NamedTuple):
         )
 
 
-async def streamed(messages: AsyncIterator[Message], doing: str) -> StreamingResponse:
-    """Return the answer that sends ``messages``; errors before the first of them are raised."""
+async def streamed(
+    messages: AsyncIterator[Message], doing: str, seconds: float | None = None
+) -> StreamingResponse:
+    """Return the answer that sends ``messages``; errors before the first of them are raised.
+
+    After ``seconds`` it ends, whatever may still come.
+    """
     first = await anext(messages, None)
 
     async def body() -> AsyncIterator[bytes]:
         if first is not None:
             yield first.encode()
         try:
-            async for message in _alive(messages):
+            async for message in _alive(messages, seconds):
                 yield b": waiting\n\n" if message is None else message.encode()
         except Exception as error:
             yield Message("error", problem_of(error, doing)).encode()
@@ -61,15 +67,24 @@ async def streamed(messages: AsyncIterator[Message], doing: str) -> StreamingRes
     return StreamingResponse(body(), 200, headers, "text/event-stream")
 
 
-async def _alive(messages: AsyncIterator[Message]) -> AsyncIterator[Message | None]:
+async def _alive(
+    messages: AsyncIterator[Message], seconds: float | None
+) -> AsyncIterator[Message | None]:
     """Yield the messages as they come, and None after each silence."""
+    loop = asyncio.get_running_loop()
+    end = math.inf if seconds is None else loop.time() + seconds
     while True:
         coming = asyncio.ensure_future(anext(messages, None))
         try:
-            while not (await asyncio.wait({coming}, timeout=ALIVE_SECONDS))[0]:
-                yield None
+            while not coming.done():
+                silence = min(ALIVE_SECONDS, end - loop.time())
+                if silence <= 0:
+                    return
+                await asyncio.wait({coming}, timeout=silence)
+                if not coming.done() and loop.time() < end:
+                    yield None
         finally:
-            if not coming.done():  # The caller went away.
+            if not coming.done():  # The time is up, or the caller went away.
                 coming.cancel()
                 with suppress(asyncio.CancelledError):
                     await coming

@@ -24,9 +24,9 @@ def _special(kind: type[errors.RaftoralError] | None, message: str) -> errors.Ra
         error = errors.NotLeader()
         error.args = (message,)
         return error
-    if kind is errors.WorkflowFailed:
+    if kind is not None and issubclass(kind, errors.WorkflowFailed):
         name, _, rest = message.partition(": ")
-        return errors.WorkflowFailed(name, rest)
+        return kind(name, rest)
     return errors.RaftoralError(message)
 
 

@@ -1,7 +1,7 @@
 """A blocking client of one node's HTTP API; it raises what the node raised.
 
-Ids of runs and signals are made here when the caller gives none, so a request whose answer was lost
-can be repeated without starting anything twice.
+Ids of runs, signals, updates and moments are made here when the caller gives none, so a request
+whose answer was lost can be repeated without anything happening twice.
 """
 
 from __future__ import annotations
@@ -9,27 +9,34 @@ from __future__ import annotations
 import base64
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
-from urllib.parse import quote
 
-import httpx
-
-from raftoral.client.failures import error_of
-from raftoral.convert import from_json, from_plain, to_json
-from raftoral.errors import InvalidInput, Unavailable, UsageError
-from raftoral.runtime.views import ClusterView, DefinitionView, HistoryView, NodeView, RunView
+from raftoral.client.connection import DEFAULT_URL, Connection, segment
+from raftoral.convert import from_plain, to_json
+from raftoral.runtime.views import (
+    ClusterView,
+    DefinitionView,
+    HistoryView,
+    NodeView,
+    RunView,
+    ScheduleView,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    import httpx
+
+    from raftoral.runtime.views import Overlap, Policy
     from raftoral.values import Value
+
+__all__ = ["DEFAULT_URL", "Client", "history_of"]
 
 T = TypeVar("T")
 
-DEFAULT_URL: Final = "http://127.0.0.1:7480"
-
-_WAIT_SECONDS_A_REQUEST: Final = 25.0
-_PAUSE_SECONDS: Final = 0.2
+_WAIT_MS_A_REQUEST: Final = 25_000
 
 
 class Client:
@@ -48,22 +55,12 @@ class Client:
         patience: float = 5.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._patience = patience
-        self._timeout = timeout
-        try:
-            # No proxies from the environment: a node is near, and often on this machine.
-            self._http = httpx.Client(
-                base_url=self.url,
-                timeout=timeout,
-                transport=transport,
-                trust_env=False,
-                verify=self.url.startswith("https:"),  # loading certificates takes 20 ms
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise UsageError(f"{url!r:.80} is no URL of a node: {error}") from None
-        if self._http.base_url.scheme not in ("http", "https") or not self._http.base_url.host:
-            raise UsageError(f"{url!r:.80} is no URL of a node; write it like {DEFAULT_URL}")
+        self._node = Connection(url, timeout, patience, transport)
+
+    @property
+    def url(self) -> str:
+        """The node's URL."""
+        return self._node.url
 
     def __enter__(self) -> Client:
         """Return this client."""
@@ -80,19 +77,19 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._node.close()
 
     # -------------------------------------------------------------- definitions
     def deploy(self, source: str, path: str = "<text>") -> list[DefinitionView]:
         """Deploy every workflow of a `.rwf` text; ``path`` is what diagnostics call it."""
-        answer = self._post("/v1/definitions", {"source": source, "path": path})
+        answer = self._node.send("POST", "/v1/definitions", {"source": source, "path": path})
         return _views(answer, "definitions", DefinitionView)
 
     def definitions(self) -> list[DefinitionView]:
         """Return every deployed version."""
-        return _views(self._get("/v1/definitions"), "definitions", DefinitionView)
+        return _views(self._node.get("/v1/definitions"), "definitions", DefinitionView)
 
-    # -------------------------------------------------------------- runs
+    # -------------------------------------------------------------- starting
     def start(
         self,
         name: str,
@@ -100,36 +97,56 @@ class Client:
         *,
         id: str | None = None,
         version: int | None = None,
+        policy: Policy = "join",
     ) -> RunView:
-        """Start a run, or join the run of the same id, name and input."""
+        """Start a run; ``policy`` says what happens if the id is taken."""
         body: dict[str, Value] = {
             "name": name,
             "input": {} if input is None else input,
             "id": id or uuid.uuid4().hex,
             "version": version,
+            "policy": policy,
         }
-        return _view(self._post("/v1/runs", body), RunView)
+        return _view(self._node.send("POST", "/v1/runs", body), RunView)
 
+    def fork(
+        self, run_id: str, position: int, *, new_id: str | None = None, version: int | None = None
+    ) -> RunView:
+        """Begin a run with the first ``position`` settled steps of another one."""
+        body: dict[str, Value] = {
+            "position": position,
+            "id": new_id or uuid.uuid4().hex,
+            "version": version,
+        }
+        return _view(self._node.send("POST", f"{_run(run_id)}/fork", body), RunView)
+
+    def retry(self, run_id: str) -> int:
+        """Let a run that ended without completing go on; return its new generation."""
+        ended = self.show(run_id).generation
+        answer = self._node.send("POST", f"{_run(run_id)}/retry", {"generation": ended})
+        return int(answer["generation"])
+
+    # -------------------------------------------------------------- looking
     def show(self, run_id: str, *, wait_ms: int = 0) -> RunView:
         """Return the run as it stands, after at most ``wait_ms`` if it has not ended before."""
-        return _view(
-            self._get(
-                f"/v1/runs/{quote(run_id, safe='')}",
-                {"wait_ms": wait_ms} if wait_ms else {},
-                timeout=self._timeout + wait_ms / 1000,
-            ),
-            RunView,
-        )
+        query = {"wait_ms": wait_ms or None}
+        return _view(self._node.get(_run(run_id), query, extra_s=wait_ms / 1000), RunView)
+
+    def watch(self, run_id: str, timeout: float | None = None) -> Iterator[RunView]:
+        """Yield the run as it stands, and at each change of its standing, until it ended.
+
+        Or until ``timeout`` seconds have passed.
+        """
+        query = {"wait_ms": None if timeout is None else int(timeout * 1000)}
+        for event in self._node.stream(f"{_run(run_id)}/watch", query):
+            yield _view(event.body, RunView)
 
     def wait(self, run_id: str, timeout: float | None = None) -> RunView:
         """Return the run once it ended, or as it stands after ``timeout`` seconds."""
-        end = None if timeout is None else time.monotonic() + timeout
-        while True:
-            left = _WAIT_SECONDS_A_REQUEST if end is None else end - time.monotonic()
-            span = max(0.0, min(left, _WAIT_SECONDS_A_REQUEST))
-            view = self.show(run_id, wait_ms=int(span * 1000))
-            if view.ended or (end is not None and time.monotonic() >= end - 0.001):
-                return view
+        view: RunView | None = None
+        for view in self.watch(run_id, timeout):  # noqa: B007  # the last one is wanted
+            pass
+        return view if view is not None and view.ended else self.show(run_id)
 
     def runs(
         self,
@@ -137,18 +154,27 @@ class Client:
         name: str | None = None,
         limit: int = 100,
         after: str | None = None,
+        *,
+        version: int | None = None,
+        started_after: datetime | None = None,
+        started_before: datetime | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> list[RunView]:
-        """Return at most ``limit`` runs, newest first, from behind the run ``after`` on."""
-        query = {"status": status, "name": name, "limit": limit, "after": after}
-        answer = self._get("/v1/runs", {k: v for k, v in query.items() if v is not None})
-        return _views(answer, "runs", RunView)
+        """Return at most ``limit`` runs, newest first, from behind the run ``after`` on.
 
-    def signal(
-        self, run_id: str, name: str, payload: Value = None, *, id: str | None = None
-    ) -> None:
-        """Send a signal to a run; the same ``id`` is one signal."""
-        path = f"/v1/runs/{quote(run_id, safe='')}/signals/{quote(name, safe='')}"
-        self._post(path, {"payload": payload, "id": id or uuid.uuid4().hex})
+        What is None may be anything; ``attributes`` are values that searched cells must have.
+        """
+        query = {
+            "status": status,
+            "name": name,
+            "limit": limit,
+            "after": after,
+            "version": version,
+            "started_after": None if started_after is None else started_after.isoformat(),
+            "started_before": None if started_before is None else started_before.isoformat(),
+            "attributes": to_json(attributes).decode() if attributes else None,
+        }
+        return _views(self._node.get("/v1/runs", query), "runs", RunView)
 
     def history(self, run_id: str, *, local: bool = False) -> HistoryView:
         """Return the settled steps of a run; ``local`` asks for this node's own copy."""
@@ -156,102 +182,184 @@ class Client:
 
     def history_body(self, run_id: str, *, local: bool = False) -> dict[str, Any]:
         """Return the same as JSON, with each event's kind, fields and text."""
-        return self._get(
-            f"/v1/runs/{quote(run_id, safe='')}/history", {"local": 1} if local else {}
+        return self._node.get(f"{_run(run_id)}/history", {"local": 1 if local else None})
+
+    def follow(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """Yield the settled steps as JSON as they come, until the run has ended."""
+        for event in self._node.stream(f"{_run(run_id)}/events"):
+            yield event.body
+
+    def query(self, run_id: str, name: str, *, consistent: bool = False) -> Value:
+        """Return what a query of the run's workflow answers."""
+        path = f"{_run(run_id)}/queries/{segment(name)}"
+        return cast(
+            "Value", self._node.get(path, {"consistent": 1 if consistent else None})["value"]
         )
+
+    # -------------------------------------------------------------- sending
+    def signal(
+        self, run_id: str, name: str, payload: Value = None, *, id: str | None = None
+    ) -> None:
+        """Send a signal to a run; the same ``id`` is one signal."""
+        body: Value = {"payload": payload, "id": id or uuid.uuid4().hex}
+        self._node.send("POST", f"{_run(run_id)}/signals/{segment(name)}", body)
+
+    def update(
+        self,
+        run_id: str,
+        name: str,
+        payload: Value = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> Value:
+        """Send a request to a run and return its answer; the same ``id`` is one request.
+
+        `TimeoutError` after ``timeout`` seconds; `UpdateRefused` if the run refuses it.
+        """
+        mark = id or uuid.uuid4().hex
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left_ms = _WAIT_MS_A_REQUEST if end is None else int((end - time.monotonic()) * 1000)
+            wait_ms = max(0, min(left_ms, _WAIT_MS_A_REQUEST))
+            body: Value = {"payload": payload, "id": mark, "wait_ms": wait_ms}
+            path = f"{_run(run_id)}/updates/{segment(name)}"
+            answer = self._node.send("POST", path, body, extra_s=wait_ms / 1000)
+            if answer["answered"]:
+                return cast("Value", answer["value"])
+            if end is not None and time.monotonic() >= end - 0.001:
+                raise TimeoutError(
+                    f"run {run_id} has not answered update {mark} within {timeout} s; "
+                    "ask again with the same id"
+                )
+
+    def complete_callback(self, token: str, value: Value = None) -> None:
+        """Complete a step that waits for whoever holds ``token``."""
+        self._node.send("POST", "/v1/callbacks/complete", {"token": token, "value": value})
+
+    def fail_callback(
+        self, token: str, name: str, message: str = "", details: dict[str, Value] | None = None
+    ) -> None:
+        """Complete a step that waits for whoever holds ``token``, with a failure."""
+        body: Value = {
+            "token": token,
+            "name": name,
+            "message": message,
+            "details": details or {},
+        }
+        self._node.send("POST", "/v1/callbacks/fail", body)
+
+    def beat_callback(self, token: str) -> None:
+        """Tell that the holder of ``token`` is still at it."""
+        self._node.send("POST", "/v1/callbacks/beat", {"token": token})
+
+    # -------------------------------------------------------------- stopping
+    def cancel(self, run_id: str, reason: str = "") -> None:
+        """Ask a run to stop."""
+        self._node.send("POST", f"{_run(run_id)}/cancel", {"reason": reason})
+
+    def terminate(self, run_id: str, reason: str = "") -> None:
+        """End a run at once; none of its code runs any more."""
+        self._node.send("POST", f"{_run(run_id)}/terminate", {"reason": reason})
+
+    def pause(self, run_id: str, reason: str = "") -> None:
+        """Let a run begin nothing more."""
+        self._node.send("POST", f"{_run(run_id)}/pause", {"reason": reason})
+
+    def resume(self, run_id: str) -> None:
+        """Let a paused run go on."""
+        self._node.send("POST", f"{_run(run_id)}/resume")
+
+    # -------------------------------------------------------------- schedules
+    def put_schedule(
+        self,
+        schedule: str,
+        name: str,
+        input: Value = None,
+        *,
+        when: str,
+        zone: str = "UTC",
+        version: int | None = None,
+        overlap: Overlap = "skip",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        catch_up: str | None = None,
+    ) -> ScheduleView:
+        """Store a schedule, in place of the one of this id; see `raftoral.Node.put_schedule`."""
+        body: dict[str, Value] = {
+            "name": name,
+            "when": when,
+            "input": {} if input is None else input,
+            "version": version,
+            "zone": zone,
+            "overlap": overlap,
+            "start": None if start is None else start.isoformat(),
+            "end": None if end is None else end.isoformat(),
+            "catch_up": catch_up,
+        }
+        return _view(self._node.send("PUT", _schedule(schedule), body), ScheduleView)
+
+    def schedule(self, schedule: str) -> ScheduleView:
+        """Return a schedule as it stands."""
+        return _view(self._node.get(_schedule(schedule)), ScheduleView)
+
+    def schedules(self) -> list[ScheduleView]:
+        """Return all schedules, by id."""
+        return _views(self._node.get("/v1/schedules"), "schedules", ScheduleView)
+
+    def pause_schedule(self, schedule: str, reason: str = "") -> None:
+        """Let a schedule fire no more."""
+        self._node.send("POST", f"{_schedule(schedule)}/pause", {"reason": reason})
+
+    def resume_schedule(self, schedule: str) -> None:
+        """Let a paused schedule fire again, from now on."""
+        self._node.send("POST", f"{_schedule(schedule)}/resume")
+
+    def drop_schedule(self, schedule: str) -> None:
+        """Remove a schedule; its runs go on."""
+        self._node.send("DELETE", _schedule(schedule))
+
+    def trigger_schedule(self, schedule: str, at: datetime | None = None) -> str:
+        """Start a run of a schedule now, whatever goes on; return its id."""
+        moment = (at or datetime.now(UTC)).isoformat(timespec="milliseconds")
+        answer = self._node.send("POST", f"{_schedule(schedule)}/trigger", {"at": moment})
+        return str(answer["runs"][0])
+
+    def backfill_schedule(self, schedule: str, start: datetime, end: datetime) -> list[str]:
+        """Start the runs of a schedule's times from ``start`` to ``end``; return their ids."""
+        body: Value = {"start": start.isoformat(), "end": end.isoformat()}
+        return [*self._node.send("POST", f"{_schedule(schedule)}/backfill", body)["runs"]]
 
     # -------------------------------------------------------------- the cluster
     def status(self) -> ClusterView:
         """Return the cluster as the node sees it."""
-        return _view(self._get("/v1/status"), ClusterView)
+        return _view(self._node.get("/v1/status"), ClusterView)
 
     def nodes(self) -> list[NodeView]:
         """Return the nodes of the cluster."""
-        return _views(self._get("/v1/nodes"), "nodes", NodeView)
+        return _views(self._node.get("/v1/nodes"), "nodes", NodeView)
 
     def remove_node(self, node: int | str) -> None:
-        """Have a node, by id or name, leave the cluster for good; `nodes` shows how far that is."""
-        self._post(f"/v1/nodes/{quote(str(node), safe='')}/remove", {})
+        """Have a node leave the cluster for good; `nodes` shows how far it is."""
+        self._node.send("POST", f"/v1/nodes/{segment(str(node))}/remove")
 
     def healthy(self) -> bool:
         """Tell whether the node is there and can serve."""
-        try:
-            return self._http.get("/healthz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    # -------------------------------------------------------------- requests
-    def _get(
-        self, path: str, query: dict[str, Any] | None = None, *, timeout: float | None = None
-    ) -> dict[str, Any]:
-        return self._request(
-            httpx.Request("GET", self._http.base_url.join(path), params=query), timeout
-        )
-
-    def _post(self, path: str, body: Value) -> dict[str, Any]:
-        return self._request(
-            httpx.Request(
-                "POST",
-                self._http.base_url.join(path),
-                content=to_json(body),
-                headers={"content-type": "application/json"},
-            )
-        )
-
-    def _request(self, request: httpx.Request, timeout: float | None = None) -> dict[str, Any]:
-        request.extensions["timeout"] = httpx.Timeout(timeout or self._timeout).as_dict()
-        end = time.monotonic() + self._patience
-        while True:
-            try:
-                return self._once(request)
-            except _Gone as error:
-                raise Unavailable(str(error)) from None
-            except Unavailable:
-                if time.monotonic() + _PAUSE_SECONDS > end:
-                    raise
-            time.sleep(_PAUSE_SECONDS)
-
-    def _once(self, request: httpx.Request) -> dict[str, Any]:
-        try:
-            response = self._http.send(request)
-        except httpx.ConnectError:
-            raise _Gone(
-                f"no node answers at {self.url}. Start one with `raftoral dev`, or name another "
-                "with --node URL or RAFTORAL_NODE"
-            ) from None
-        except httpx.TimeoutException:
-            raise _Gone(
-                f"the node at {self.url} did not answer in time; `raftoral status` shows whether "
-                "a majority of the cluster is there"
-            ) from None
-        except httpx.TransportError as error:
-            raise _Gone(f"the node at {self.url} broke off: {error}") from None
-        return _answer_of(response, self.url)
+        return self._node.is_healthy()
 
 
-class _Gone(Unavailable):
-    """Nobody is there to ask again."""
+def _run(run_id: str) -> str:
+    return f"/v1/runs/{segment(run_id)}"
+
+
+def _schedule(schedule: str) -> str:
+    return f"/v1/schedules/{segment(schedule)}"
 
 
 def history_of(body: dict[str, Any]) -> HistoryView:
     """Return the JSON of a history as a view, with the canonical bytes of its events."""
     events = [base64.b64decode(event["bytes"]) for event in body["events"]]
     return _view({**body, "events": events, "ir": base64.b64decode(body["ir"])}, HistoryView)
-
-
-def _answer_of(response: httpx.Response, url: str) -> dict[str, Any]:
-    try:
-        answer = from_json(response.content)
-    except InvalidInput:
-        answer = None
-    if not isinstance(answer, dict):
-        raise UsageError(f"something answers at {url}, but it is no Raftoral node")
-    if response.is_success:
-        return cast("dict[str, Any]", answer)
-    failure = answer.get("error")
-    if not isinstance(failure, dict):
-        raise UsageError(f"something answers at {url}, but it is no Raftoral node")
-    raise error_of(str(failure.get("code")), str(failure.get("message")))
 
 
 def _view(answer: object, kind: type[T]) -> T:

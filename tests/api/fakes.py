@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import (
     DefinitionRefused,
@@ -16,6 +16,7 @@ from raftoral.errors import (
 )
 from raftoral.ids import Millis
 from raftoral.replay.history import Ended, Set, Started, encode
+from raftoral.runtime.histories import Steps
 from raftoral.runtime.views import (
     ClusterView,
     DefinitionView,
@@ -24,7 +25,28 @@ from raftoral.runtime.views import (
     HistoryView,
     NodeView,
     RunView,
+    ScheduleView,
+    SpecView,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+SCHEDULE = ScheduleView(
+    "nightly", SpecView("report", "0 3 * * *", {"day": 1}), 7, next_at=9_000, fired=2
+)
+
+ANSWERS: dict[str, Any] = {
+    "update": {"total": 3},
+    "query": {"done": 3},
+    "retry": 4,
+    "put_schedule": SCHEDULE,
+    "schedule": SCHEDULE,
+    "schedules": [SCHEDULE],
+    "trigger_schedule": "nightly@1",
+    "backfill_schedule": ["nightly@1", "nightly@2"],
+}
 
 
 @dataclass
@@ -44,6 +66,10 @@ class FakeNode:
     inputs: dict[str, Any] = field(default_factory=dict)
     signals: list[tuple[str, str, Any, str | None]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    policies: list[str] = field(default_factory=list)
+    filters: dict[str, Any] = field(default_factory=dict)
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    breaks: Exception | None = None
     others: list[NodeView] = field(default_factory=list)
     removed: list[str | int] = field(default_factory=list)
     looks: int = 2
@@ -69,11 +95,33 @@ class FakeNode:
         self._check()
         return [DefinitionView("order", 1, "rwf", "ab" * 32)]
 
+    def __getattr__(self, name: str) -> Any:
+        """Return a coroutine function that keeps its call, and answers as `ANSWERS` has it."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._check()
+            self.calls.append((name, args, kwargs))
+            answer = ANSWERS.get(name)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return call
+
     async def start_run(
-        self, name: str, input: Any, *, id: str | None = None, version: int | None = None
+        self,
+        name: str,
+        input: Any,
+        *,
+        id: str | None = None,
+        version: int | None = None,
+        policy: str = "join",
     ) -> Handle:
         """Start or join, as the contract says."""
         self._check()
+        self.policies.append(policy)
         if name == "nothing":
             raise UnknownDefinition("no workflow named nothing is deployed")
         run_id = id or f"r{len(self.runs)}"
@@ -127,6 +175,34 @@ class FakeNode:
             id, view.name, 1, "ab" * 32, node, events, digest, "rwf", "workflow", b"ir"
         )
 
+    async def fork(
+        self, id: str, position: int, *, new_id: str | None = None, version: int | None = None
+    ) -> Handle:
+        """Give the copy another id."""
+        view = await self.show(id)
+        self.runs[new_id or "fork"] = replace(view, id=new_id or "fork", events=position)
+        return Handle(new_id or "fork")
+
+    async def watch(self, id: str) -> AsyncIterator[RunView]:
+        """Show the run; one that goes on is shown running, then paused, then nothing happens."""
+        view = await self.show(id)
+        yield view
+        if not view.ended:
+            yield replace(view, status="paused", reason="lunch")
+            await asyncio.sleep(60)
+
+    async def follow(
+        self, id: str, *, generation: int = 0, position: int = 0
+    ) -> AsyncIterator[Steps]:
+        """Give the history of generation 1, two steps at a time; break off if it is to fail."""
+        events = (await self.history(id)).events
+        start = position if generation == 1 else 0
+        yield Steps(1, start, events[start : start + 2], complete=False)
+        if self.breaks is not None:
+            error, self.breaks = self.breaks, None
+            raise error
+        yield Steps(1, start + 2, events[start + 2 :], complete=True)
+
     async def nodes(self) -> list[NodeView]:
         """Return this node, and others as long as they are there."""
         self._check()
@@ -155,9 +231,11 @@ class FakeNode:
         name: str | None = None,
         limit: int = 100,
         after: str | None = None,
+        **filters: Any,
     ) -> list[RunView]:
         """Return runs, newest first, which is the highest id here."""
         self._check()
+        self.filters = filters
         views = [
             v
             for key, v in sorted(self.runs.items(), reverse=True)
