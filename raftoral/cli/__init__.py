@@ -1,4 +1,7 @@
-"""The command line: `raftoral`. Exit codes: 0 done, 1 failed, 2 called wrongly.
+"""The command line: `raftoral`.
+
+Exit codes: 0 done, 1 failed, 2 called wrongly, 3 there is no such thing, 4 in conflict with what
+there is, 5 not now: try again.
 
 Everything is imported when a command needs it, so that `raftoral --help` answers at once.
 """
@@ -38,12 +41,38 @@ def _run(argv: Sequence[str] | None) -> int:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except RaftoralError as error:
         print(f"raftoral: {error}", file=sys.stderr)
-        return 1
+        return _exit_code(error)
     except BrokenPipeError:
         raise
     except Exception as error:
         return _unexpected(error)
     return 0
+
+
+def _exit_code(error: Exception) -> int:
+    from raftoral import errors
+
+    match error:
+        case errors.Unavailable():
+            return 5
+        case (
+            errors.UnknownRun()
+            | errors.UnknownDefinition()
+            | errors.UnknownSchedule()
+            | errors.UnknownCallback()
+            | errors.UnknownQuery()
+        ):
+            return 3
+        case (
+            errors.RunConflict()
+            | errors.RunEnded()
+            | errors.CallbackOver()
+            | errors.ScheduleConflict()
+            | errors.DefinitionRefused()
+        ):
+            return 4
+        case _:
+            return 1
 
 
 def _unexpected(error: Exception) -> int:

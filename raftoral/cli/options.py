@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from raftoral.client.http import Client
 
@@ -19,6 +20,7 @@ Url = Annotated[
 ]
 DEFAULT_URL = "http://127.0.0.1:7480"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history.")]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
 
 
@@ -63,6 +65,38 @@ def read_json(text: str, option: str) -> Any:
         refuse(f"{option}: cannot read {text[1:]}: {error.strerror}")
     except InvalidInput as error:
         refuse(f'{option}: {error}. Write {option} \'{{"name": "value"}}\', @FILE or -')
+
+
+def done(text: str, as_json: bool, answer: object = None) -> None:
+    """Say what was done: ``text`` for people, or ``answer`` (none: that it worked) as JSON."""
+    if not as_json:
+        print(text)
+        return
+    from raftoral.cli import render
+
+    render.json({"ok": True} if answer is None else answer)
+
+
+def moment(text: str | None, option: str) -> datetime | None:
+    """Return the instant that an option says, or how long ago it was (``2h``); None for none."""
+    return None if text is None else needed_moment(text, option)
+
+
+def needed_moment(text: str, option: str) -> datetime:
+    """Return the instant that an option says; without a zone it is meant in UTC."""
+    from datetime import UTC, datetime
+
+    from raftoral.values import parse_span
+
+    try:
+        return datetime.now(UTC) - parse_span(text)
+    except ValueError:
+        pass
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        refuse(f"{option} is an instant such as 2026-11-25T09:00Z, or how long ago, such as 2h")
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def host_port(text: str, option: str) -> tuple[str, int]:

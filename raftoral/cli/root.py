@@ -12,9 +12,12 @@ from raftoral.cli import (
     debugging,
     definitions,
     formatting,
+    lifecycle,
     linting,
     nodes,
     runs,
+    schedules,
+    sending,
     serving,
 )
 
@@ -35,10 +38,21 @@ _COMMANDS = (
     ("lint", linting.lint),
     ("deploy", definitions.deploy),
     ("run", runs.run),
-    ("signal", runs.signal),
     ("list", runs.list_),
     ("show", runs.show),
     ("history", runs.history),
+    ("query", sending.query),
+    ("signal", sending.signal),
+    ("update", sending.update),
+    ("complete", sending.complete),
+    ("fail", sending.fail_),
+    ("beat", sending.beat),
+    ("cancel", lifecycle.cancel),
+    ("terminate", lifecycle.terminate),
+    ("pause", lifecycle.pause),
+    ("resume", lifecycle.resume),
+    ("retry", lifecycle.retry),
+    ("fork", lifecycle.fork),
     ("status", cluster.status),
     ("demo", debugging.demo),
     ("version", cluster.version),
@@ -48,6 +62,7 @@ for _name, _command in _COMMANDS:
 app.command("repl", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     debugging.repl
 )
+app.add_typer(schedules.app, name="schedules")
 app.add_typer(nodes.app, name="nodes")
 app.add_typer(certs.app, name="certs")
 

@@ -1,12 +1,10 @@
-"""`run`, `signal`, `list`, `show`, `history`: what a client does with runs."""
+"""`run`, `list`, `show`, `history`: runs are started and looked at."""
 
 from __future__ import annotations
 
-import math
 import sys
-import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +15,7 @@ from raftoral.cli.options import (
     Url,
     client,
     fail,
+    moment,
     read_json,
     refuse,
 )
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from raftoral.client.http import Client
     from raftoral.runtime.views import RunView
 
-NOTICE_SECONDS = 5.0
-"""How long a wait may say nothing about a run that is parked."""
+STATUSES = ("running", "paused", "parked", "completed", "failed", "cancelled", "terminated")
+POLICIES = ("join", "reject", "retry_failed")
 
 
 def run(
@@ -38,12 +37,17 @@ def run(
         ),
     ] = "{}",
     run_id: Annotated[
-        str | None,
-        typer.Option("--id", help="The run's id; the same id and input is the same run."),
+        str | None, typer.Option("--id", help="The run's id; one is made if not given.")
     ] = None,
     version: Annotated[
         int | None, typer.Option("--version", min=1, help="The newest one if not given.")
     ] = None,
+    policy: Annotated[
+        str,
+        typer.Option(
+            "--policy", metavar="WHAT", help=f"If the id is taken: {', '.join(POLICIES)}."
+        ),
+    ] = "join",
     wait: Annotated[
         bool, typer.Option("--wait", "-w", help="Wait for the end; exit 1 if the run failed.")
     ] = False,
@@ -61,34 +65,35 @@ def run(
     value = read_json(input_, "--input")
     if not isinstance(value, (dict, list)):
         refuse('--input is a JSON object such as {"order_id": "o-1"}, or a list of arguments')
+    if policy not in POLICIES:
+        refuse(f"--policy is one of {', '.join(POLICIES)}, not {policy!r}")
+    chosen: Any = policy
     with client(node) as http:
-        view = http.start(name, value, id=run_id, version=version)
+        view = http.start(name, value, id=run_id, version=version, policy=chosen)
         if wait or timeout is not None:
-            _print_end(_waited(http, view, timeout), as_json, timeout)
+            _print_end(_waited(http, view.id, timeout), as_json, timeout)
         elif as_json:
             _json(view)
         else:
             print(view.id)
 
 
-def _waited(http: Client, view: RunView, timeout: float | None) -> RunView:
-    """Return the run once it ended or the time is over; say so once if nobody can go on with it."""
-    end = math.inf if timeout is None else time.monotonic() + timeout
-    parked = False
+def _waited(http: Client, run_id: str, timeout: float | None) -> RunView:
+    """Return the run once it ended or the time is over; say so while nobody goes on with it."""
     try:
-        while not view.ended and (left := end - time.monotonic()) > 0:
-            view = http.wait(view.id, min(left, NOTICE_SECONDS))
-            if view.status == "parked" and not parked:
-                parked = True
-                print(f"raftoral: run {view.id} is {_standing(view)}", file=sys.stderr)
+        for view in http.watch(run_id, timeout):
+            if view.ended:
+                return view
+            if view.status in ("parked", "paused"):
+                print(f"raftoral: run {run_id} is {_standing(view)}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"raftoral: run {view.id} goes on without you", file=sys.stderr)
+        print(f"raftoral: run {run_id} goes on without you", file=sys.stderr)
         raise typer.Exit(130) from None
-    return view
+    return http.show(run_id)
 
 
 def _print_end(view: RunView, as_json: bool, timeout: float | None) -> None:
-    """Print the result; exit with 1 if the run failed, or has not ended."""
+    """Print the result; exit with 1 if the run did not complete."""
     if as_json:
         _json(view)
     elif view.status == "completed":
@@ -116,32 +121,27 @@ def _standing(view: RunView) -> str:
     return f"{view.status}, {about}" if about else view.status
 
 
-def signal(
-    run_id: RunIdArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The signal's name.")],
-    payload: Annotated[
-        str, typer.Option("--payload", "-p", metavar="JSON|@FILE|-", help="What it carries.")
-    ] = "null",
-    signal_id: Annotated[
-        str | None,
-        typer.Option("--id", help="The same id is one signal, however often it is sent."),
-    ] = None,
-    node: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """Send a signal to a run."""
-    value = read_json(payload, "--payload")
-    with client(node) as http:
-        http.signal(run_id, name, value, id=signal_id)
-    if as_json:
-        _json({"ok": True})
-
-
 def list_(
     status: Annotated[
-        str | None, typer.Option("--status", help="running, completed, failed or parked.")
+        str | None, typer.Option("--status", help=f"{', '.join(STATUSES)}.", metavar="STATUS")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Only runs of this workflow.")] = None,
+    version: Annotated[
+        int | None, typer.Option("--version", min=1, help="Only runs of this version.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="INSTANT|SPAN", help="Started then or later, or 2h ago."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="INSTANT|SPAN", help="Started before that.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attr", metavar="CELL=JSON", help="A searched cell has this value (repeatable)."
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
     after: Annotated[
         str | None, typer.Option("--after", help="Only what is older than this run.")
@@ -151,7 +151,16 @@ def list_(
 ) -> None:
     """List runs, newest first."""
     with client(node) as http:
-        views = http.runs(status, name, limit, after)
+        views = http.runs(
+            status,
+            name,
+            limit,
+            after,
+            version=version,
+            started_after=moment(since, "--since"),
+            started_before=moment(until, "--until"),
+            attributes=dict(map(_attribute, attribute or ())),
+        )
     from raftoral.cli import render
 
     if as_json:
@@ -176,6 +185,20 @@ def list_(
         print(f"more: raftoral list --after {views[-1].id}", file=sys.stderr)
 
 
+def _attribute(text: str) -> tuple[str, Any]:
+    """Return cell and value of ``CELL=JSON``; what is no JSON is a text."""
+    from raftoral.convert import from_json
+    from raftoral.errors import InvalidInput
+
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        refuse(f"--attr is CELL=JSON, such as status=paid, not {text!r}")
+    try:
+        return path, from_json(value)
+    except InvalidInput:
+        return path, value
+
+
 def show(
     run_id: RunIdArgument,
     node: Url = DEFAULT_URL,
@@ -197,6 +220,12 @@ def show(
         ("steps", f"{view.events} settled"),
         ("started", render.moment(view.started_at)),
     ]
+    if view.parent:
+        lines.append(("asked by", view.parent))
+    if view.generation:
+        lines.append(("generation", str(view.generation)))
+    if view.attributes:
+        lines.append(("attributes", render.json_text(view.attributes)))
     if view.ended_at is not None:
         took = (view.ended_at - view.started_at) / 1000
         lines.append(("ended", f"{render.moment(view.ended_at)} after {took:.3f} s"))
@@ -214,6 +243,9 @@ def history(
     local: Annotated[
         bool, typer.Option("--local", help="The node's own copy, however old it is.")
     ] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")
+    ] = False,
     export: Annotated[
         Path | None,
         typer.Option("--export", metavar="FILE.rhx", help="Write it to a file for the REPL."),
@@ -224,6 +256,11 @@ def history(
     """Show the settled steps of a run."""
     from raftoral.cli import render
 
+    if follow:
+        if local or export is not None:
+            refuse("--follow goes with neither --local nor --export")
+        _follow(node, run_id, as_json)
+        return
     with client(node) as http:
         body = http.history_body(run_id, local=local)
     if as_json and export is None:
@@ -249,6 +286,25 @@ def history(
         f"{view.name} version {view.version}, {len(view.events)} events, copy of node {view.node}, "
         f"sha256 {view.sha256}"
     )
+
+
+def _follow(node: str, run_id: str, as_json: bool) -> None:
+    """Print each step as it is settled: a line for people, or one of JSON."""
+    from raftoral.convert import to_json
+
+    with client(node) as http:
+        generation = 0
+        try:
+            for step in http.follow(run_id):
+                if as_json:
+                    print(to_json(step).decode(), flush=True)
+                    continue
+                if step["generation"] != generation:
+                    generation = step["generation"]
+                    print(f"-- generation {generation}")
+                print(f"{step['position']:>5}  {step['text']}", flush=True)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
 
 
 def _json(value: object) -> None:

@@ -30,11 +30,30 @@ COMMANDS = [
     "fmt",
     "deploy",
     "run",
-    "signal",
     "list",
     "show",
     "history",
+    "query",
+    "signal",
+    "update",
+    "complete",
+    "fail",
+    "beat",
+    "cancel",
+    "terminate",
+    "pause",
+    "resume",
+    "retry",
+    "fork",
     "status",
+    "schedules",
+    "schedules put",
+    "schedules show",
+    "schedules pause",
+    "schedules resume",
+    "schedules drop",
+    "schedules trigger",
+    "schedules backfill",
     "nodes",
     "nodes remove",
     "nodes leave",
@@ -159,6 +178,15 @@ def test_wrong_calls_exit_with_2() -> None:
         (["run", "order", "--input", "3"], "object"),
         (["run", "order", "--input", "@/no/such/file"], "cannot read /no/such/file"),
         (["signal", "r", "paid", "--payload", "{"], "--payload"),
+        (["run", "order", "--policy", "maybe"], "--policy is one of join, reject, retry_failed"),
+        (["list", "--since", "yesterday"], "--since is an instant"),
+        (["list", "--attr", "status"], "--attr is CELL=JSON"),
+        (["history", "r", "--follow", "--local"], "--follow goes with neither"),
+        (["complete", "-", "--payload", "-"], "not both"),
+        (["fail", "t", "--details", "[1]"], "--details is a JSON object"),
+        (["schedules", "put", "s", "w", "--when", "x", "--input", "1"], "--input is a JSON object"),
+        (["schedules", "put", "s", "w", "--when", "x", "--overlap", "no"], "--overlap is one of"),
+        (["schedules", "backfill", "s", "--from", "x", "--to", "1h"], "--from is an instant"),
         (["deploy", "/no/such.rwf"], "cannot read /no/such.rwf"),
         (["deploy", "app.py"], "--app"),
         (["show", "r", "--node", "ftp://x"], "URL"),
@@ -197,11 +225,11 @@ def test_optimized_python_is_refused() -> None:
 
 
 def test_taken_http_port_is_told() -> None:
-    """Starting on a taken port exits with 1 and names who has it."""
+    """Starting on a taken port exits with 5 and names who has it."""
     with listener("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
         done = raftoral("start", "--http", f"127.0.0.1:{port}")
-    assert done.returncode == 1
+    assert done.returncode == 5
     assert f"port {port}" in done.stderr
     assert f"process {os.getpid()}" in done.stderr
 
@@ -213,8 +241,8 @@ def test_taken_http_port_is_told() -> None:
 def test_dead_node_says_how_to_start_one(
     args: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every client command without a node exits with 1 and says what to do, in one line."""
-    assert main([*args, "--node", f"http://127.0.0.1:{free_port()}"]) == 1
+    """Every client command without a node exits with 5 and says what to do, in one line."""
+    assert main([*args, "--node", f"http://127.0.0.1:{free_port()}"]) == 5
     shown = capsys.readouterr()
     assert "raftoral dev" in shown.err
     assert shown.err.count("\n") == 1
@@ -370,9 +398,9 @@ def test_history_and_its_export(
     assert len(read_rhx((tmp_path / "o.rhx").read_bytes()).events) == 3
 
 
-def test_errors_of_the_node_exit_with_1(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    """What a node refuses is one line on stderr, and 1."""
-    assert main(["show", "none"]) == 1
+def test_errors_of_the_node_are_told(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a node refuses is one line on stderr, and the exit code of its kind."""
+    assert main(["show", "none"]) == 3
     assert capsys.readouterr().err == "raftoral: no run none\n"
 
 
