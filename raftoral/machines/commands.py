@@ -55,13 +55,16 @@ class StartRun(Command):
 class Settle(Command):
     """Extend a run's history, which is ``base`` events long, in the name of its owner.
 
-    Fenced by epoch and base: whatever extended the history before makes it stale.
+    Fenced by epoch, base and ``chain``, the digest of the history that it extends. An owner has
+    several on their way, each behind the others; if one of them comes to nothing and something
+    else takes its place in the history, the length fits again and the digest does not.
     """
 
     tag = "settle"
     run_id: RunId
     epoch: Epoch
     base: Position
+    chain: bytes
     events: list[bytes]
 
 

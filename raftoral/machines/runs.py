@@ -14,6 +14,7 @@ from raftoral.errors import CorruptionError, UsageError
 from raftoral.ids import Epoch, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.machines import layout
 from raftoral.machines.layout import MEMBERS, SLOT_MAP
+from raftoral.replay.history import chained
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,6 +100,8 @@ class Run:
     untold: int = 0
     origin: tuple[int, ...] = ()
     source: str = ""
+    chain: bytes = b""
+    """The digest of the history, event by event; see `raftoral.replay.history.chained`."""
 
     @property
     def live(self) -> bool:
@@ -164,12 +167,13 @@ def put(txn: Transaction, new: Run, old: Run | None) -> None:
 
 
 def append(txn: Transaction, run: Run, events: list[bytes]) -> Run:
-    """Store more events and return the run with its new length and size."""
+    """Store more events and return the run with its new length, size and digest."""
     size = run.size
+    chain = chained(run.chain if run.length else b"", events)
     for offset, data in enumerate(events):
         txn.put(layout.event_key(run.id, run.length + offset), data)
         size += len(data)
-    return replace(run, length=Position(run.length + len(events)), size=size)
+    return replace(run, length=Position(run.length + len(events)), size=size, chain=chain)
 
 
 def remove(txn: Transaction, run: Run) -> None:

@@ -1,6 +1,6 @@
 """How an owner extends a history: each event checked against the state as the ones before leave it.
 
-The rules it keeps: a history only grows by a settlement of the current epoch at the current length
+The rules it keeps: a history only grows by a settlement of the current epoch at the current end
 (semantics 3.1); each event is checked against what the ones before it leave.
 """
 
@@ -29,7 +29,7 @@ def settle(step: Step, command: commands.Settle) -> Result:
     run = runs.find(step.txn, command.run_id)
     if run is None or run.status not in (RUNNING, PAUSED):
         return ["refused", "stale", "the run does not go on", 0, 0]
-    if (command.epoch, command.base) != (run.epoch, run.length):
+    if (command.epoch, command.base, command.chain) != (run.epoch, run.length, run.chain):
         why = "another owner" if command.epoch != run.epoch else "the history went on"
         return ["refused", "stale", why, run.epoch, run.length]
     events = _decoded(command.events)

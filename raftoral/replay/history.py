@@ -12,13 +12,14 @@ is to something that a branch waits for. An *arrival* (`Started`, `ChildDone`, `
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from raftoral.codec import VALUE_BYTES_MAX, pack, unpack, unpack_trusted
 from raftoral.errors import CorruptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from raftoral.ids import Millis
     from raftoral.values import Value
@@ -36,6 +37,8 @@ HISTORY_BYTES_MAX: Final = 8 * 1024 * 1024
 
 BRANCHES_MAX: Final = 1_000
 """How many branches one group may have."""
+
+CHAIN_BYTES: Final = 16
 
 DUE_MAX: Final = 253_402_300_799_999
 """The last moment that a timer may wait for: the end of the year 9999."""
@@ -295,6 +298,16 @@ def encode(event: Event, *, floats: bool = False) -> bytes:
 def is_kind(data: bytes, kind: type[Event]) -> bool:
     """Tell whether canonical bytes hold an event of that kind, without decoding them."""
     return data.startswith(_HEADS[kind], 1)
+
+
+def chained(chain: bytes, events: Iterable[bytes]) -> bytes:
+    """Return the digest of a history that ``events`` extend; ``chain`` is that before, or empty.
+
+    Two histories of one length have the same digest only if they are the same.
+    """
+    for data in events:
+        chain = blake2b(chain + data, digest_size=CHAIN_BYTES).digest()
+    return chain
 
 
 def is_log(data: bytes) -> bool:

@@ -22,7 +22,7 @@ from raftoral.ids import NOBODY, NodeId
 from raftoral.machines import execution, runs
 from raftoral.machines.placement import home_of
 from raftoral.replay.failures import failure_of
-from raftoral.replay.history import Logged, decode, is_log
+from raftoral.replay.history import Logged, chained, decode, is_log
 from raftoral.replay.interpreter import Replay
 from raftoral.replay.waits import SignalWait, UpdateWait
 from raftoral.runtime.alarms import Alarms
@@ -179,6 +179,7 @@ class Executor:
                 return
             live.missing = self._loader.missing(live.definition)
             events = runs.history(self._port.reader, run.id)
+            live.chain = chained(b"", events)
             live.replay = Replay(run.id, self._loader.start(live.definition), known=events)
         except RaftoralError as error:
             live.stuck = str(error)
@@ -294,6 +295,7 @@ class Executor:
             live.run = run
             if live.replay is not None and live.replay.position == base:
                 self._feed(live, events)
+                live.chain = run.chain
                 live.committed(events)
 
     def _regenerated(self, run: Run) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from raftoral.ids import Position
 from raftoral.machines.commands import Settle
+from raftoral.replay.history import chained
 from raftoral.replay.waits import CallbackWait, ChildWait, SignalWait, TimerWait, describe_waiting
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Live:
     """What is in flight, in order: the event, and its path if it is an answer."""
     flown: int = 0
     """How many of the yielded events are in flight."""
+    chain: bytes = b""
+    """The digest of the history as far as it was fed."""
+    tip: bytes | None = None
+    """The digest of the history with all that is in flight; None if nothing is."""
     round: int = 0
     """Counts how often everything in flight was given up; what comes of older rounds is ignored."""
     stuck: str = ""
@@ -119,6 +124,7 @@ class Live:
         """Note that nothing is in flight any more: all of the tail is to be settled anew."""
         self.flight.clear()
         self.flown = 0
+        self.tip = None
         self.unsent = dict.fromkeys(self.answers)
         self.round += 1
 
@@ -147,6 +153,7 @@ class Live:
         if self.replay is None:
             return None
         base = Position(self.replay.position + len(self.flight))
+        chain = self.chain if self.tip is None else self.tip
         events: list[bytes] = []
         size = 0
         for data, path in self._tail(self.replay):
@@ -159,7 +166,10 @@ class Live:
                 self.flown += 1
             else:
                 del self.unsent[path]
-        return Settle(self.run.id, self.run.epoch, base, events) if events else None
+        if not events:
+            return None
+        self.tip = chained(chain, events)
+        return Settle(self.run.id, self.run.epoch, base, chain, events)
 
     def _tail(self, replay: Replay) -> list[tuple[bytes, str | None]]:
         """Return what could be settled and is not in flight."""

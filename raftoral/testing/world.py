@@ -328,7 +328,7 @@ class World:
 
     def _settle(self, live: _Live, data: bytes) -> None:
         run = live.run
-        self._apply(commands.Settle(run.id, run.epoch, run.length, [data]))
+        self._apply(commands.Settle(run.id, run.epoch, run.length, run.chain, [data]))
 
     # -------------------------------------------------------------- activities
     def _begin(self, live: _Live, wait: ComputeWait) -> _Attempt:

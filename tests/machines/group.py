@@ -55,7 +55,9 @@ class Group:
         epoch = Epoch(other.get("epoch", run.epoch))
         base = Position(other.get("base", run.length))
         return self.apply(
-            commands.Settle(RunId(run_id), epoch, base, [encode(each) for each in events])
+            commands.Settle(
+                RunId(run_id), epoch, base, run.chain, [encode(each) for each in events]
+            )
         )
 
     def signal(self, name: str, signal_id: str, payload: Any = 1, run_id: str = "r") -> Result:

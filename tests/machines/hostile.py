@@ -214,7 +214,8 @@ def settle(
     events = [event(chance, reader, run_id) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     if chance.random() < 0.15:
         events.append(history.encode(last(chance)))
-    return commands.Settle(run_id, epoch, Position(base), events).encode()
+    chain = b"" if run is None else run.chain
+    return commands.Settle(run_id, epoch, Position(base), chain, events).encode()
 
 
 def last(chance: Random) -> history.Event:

@@ -212,6 +212,11 @@ class Model:
             raise No("stale")
         if command.epoch != run.epoch or command.base != len(run.events):
             raise No("stale")
+        digest = b""
+        for data in run.events:
+            digest = blake2b(digest + data, digest_size=16).digest()
+        if command.chain != digest:
+            raise No("stale")
         events: list[Any] = [history.decode(data) for data in command.events]
         kinds = [type(event).__name__ for event in events]
         if {"Ended", "Restarted"} & set(kinds[:-1]):

@@ -160,7 +160,7 @@ class Pair:
     def settle(self, side: Side, run: runs.Run, *made: history.Event) -> None:
         """Settle events of a run."""
         data = [encode(each) for each in made]
-        result = self.apply(side, commands.Settle(run.id, run.epoch, run.length, data))
+        result = self.apply(side, commands.Settle(run.id, run.epoch, run.length, run.chain, data))
         assert result[0] == "ok", result
 
     def act(self, side: Side) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EVERY: list[Command] = [
     commands.StartRun(RunId("r-1"), "order", Version(2), "abc", b"\x80", Index(9)),
-    commands.Settle(RunId("r-1"), Epoch(3), Position(4), [b"a", b""]),
+    commands.Settle(RunId("r-1"), Epoch(3), Position(4), b"chain", [b"a", b""]),
     commands.Many([b"x", b"y"]),
     commands.Signal(RunId("r-1"), "approve", "s-1", b"\xc0"),
     commands.Cancel(RunId("r-1"), "because"),

@@ -282,7 +282,9 @@ def test_a_group_alone_starts_and_terminates() -> None:
     started = history.Started("w", 1, "m", {}, Millis(1), "", 0)
     assert group.settle(started)[:2] == ["refused", "usage"]
     assert group.settle(Ended("terminated", ["X", "", {}]))[:2] == ["refused", "usage"]
-    assert group.apply(commands.Settle(R, group.run().epoch, group.run().length, []))[:2] == [
+    assert group.apply(
+        commands.Settle(R, group.run().epoch, group.run().length, group.run().chain, [])
+    )[:2] == [
         "refused",
         "usage",
     ]
@@ -325,13 +327,39 @@ def test_bytes_bound_a_history_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert group.run().status == runs.TERMINATED
 
 
+def test_a_settlement_extends_exactly_the_history_that_it_was_worked_out_for() -> None:
+    """One that was sent behind another is refused when something else took that one's place.
+
+    An owner sends `Set` and, behind it, `Done`. The run is asked to stop meanwhile: `Set` comes to
+    nothing, the length fits for `Done` all the same, and the history does not (semantics 3.1).
+    """
+    group = Group()
+    group.start()
+    run = group.run()
+    first, second = encode(Set("a", 1)), encode(Done("b", b"\x90", True, 1, 1))
+    chain = history.chained(run.chain, [first])
+    group.apply(commands.Cancel(R, "enough"))
+    assert (
+        group.apply(commands.Settle(R, run.epoch, run.length, run.chain, [first]))[0] == "refused"
+    )
+    behind = commands.Settle(R, run.epoch, Position(run.length + 1), chain, [second])
+    assert group.apply(behind)[:2] == ["refused", "stale"]
+    assert len(group.history()) == 2
+
+
 def test_many_is_several_commands_with_an_answer_each() -> None:
     """Each part of a `Many` succeeds or fails for itself; one inside another is refused."""
     group = Group()
     group.start("a")
     group.start("b")
     parts = [
-        commands.Settle(RunId(each), group.run(each).epoch, Position(base), [encode(Set("x", 1))])
+        commands.Settle(
+            RunId(each),
+            group.run(each).epoch,
+            Position(base),
+            group.run(each).chain,
+            [encode(Set("x", 1))],
+        )
         for each, base in (("a", 1), ("b", 7))
     ]
     inner = commands.Many([parts[0].encode()])

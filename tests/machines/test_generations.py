@@ -384,7 +384,9 @@ def family_group() -> Group:
     group = Group()
     group.apply(commands.StartRun(R, "family", Version(1), "m", pack({"n": 1}), Index(0)))
     replay = replayed(runs.history(group.state, R), "r")
-    group.apply(commands.Settle(R, group.run().epoch, group.run().length, replay.outbox))
+    group.apply(
+        commands.Settle(R, group.run().epoch, group.run().length, group.run().chain, replay.outbox)
+    )
     group.apply(commands.ChildDone(R, 0, "called", Index(group.index), True, pack("yes")))
     call = call_bytes(Compute("use", shout, "r/0/loose"))
     group.settle(Done("use", call, True, "R/0/LOOSE", 1))
@@ -397,7 +399,9 @@ def test_the_code_follows_a_retried_history() -> None:
     """Children keep the ids that are recorded, though the code would ask by another generation."""
     group = family_group()
     replay = replayed(runs.history(group.state, R), "r")
-    group.apply(commands.Settle(R, group.run().epoch, group.run().length, replay.outbox))
+    group.apply(
+        commands.Settle(R, group.run().epoch, group.run().length, group.run().chain, replay.outbox)
+    )
     assert group.run().status == runs.FAILED
     assert retry(group)[0] == "ok"
     again = replayed(runs.history(group.state, R), "r")

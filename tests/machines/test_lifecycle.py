@@ -161,7 +161,7 @@ def test_a_refused_command_has_changed_nothing() -> None:
     bad = msgpack.packb(["Restarted", deep])
     run = group.run()
     events = [encode(Set("a", 1)), bad]
-    settle = commands.Settle(R, run.epoch, run.length, events)
+    settle = commands.Settle(R, run.epoch, run.length, run.chain, events)
     assert group.apply(settle)[0] == "refused"
     assert group.events == []
     assert group.state.items() == before
@@ -182,7 +182,8 @@ def test_only_the_owner_ends_a_run_as_it_likes() -> None:
     run = group.run()
     unknown = pack_record(["Nothing", "x"])
     assert (
-        group.apply(commands.Settle(R, run.epoch, Position(run.length), [unknown]))[0] == "refused"
+        group.apply(commands.Settle(R, run.epoch, Position(run.length), run.chain, [unknown]))[0]
+        == "refused"
     )
 
 

@@ -121,7 +121,9 @@ def test_old_runs_are_forgotten_until_few_are_left() -> None:
         host = FakeHost()
         manager = await settled(host, retained_runs=10)
         for run in await start(host, 2 * FORGET_LIMIT + 30):
-            end = Settle(run.id, run.epoch, run.length, [encode(Ended("completed", None))])
+            end = Settle(
+                run.id, run.epoch, run.length, run.chain, [encode(Ended("completed", None))]
+            )
             await host.propose(GROUP, end.encode(), 1)
         manager._ticks = 1
         await turn(manager)

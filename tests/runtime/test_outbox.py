@@ -195,7 +195,7 @@ class World:
         events = self._next(run, leave_early)
         if events:
             data = [encode(event) for event in events]
-            settle = commands.Settle(run.id, run.epoch, run.length, data)
+            settle = commands.Settle(run.id, run.epoch, run.length, run.chain, data)
             self.commit(self.group_of(run.id), settle.encode())
 
     def _next(self, run: runs.Run, leave_early: bool) -> list[Event]:
