@@ -78,20 +78,21 @@ def begin_of(code: Workflow[..., Any] | Definition) -> Begin:
 
 def _chosen(view: HistoryView, code: Code) -> Workflow[..., Any] | Definition:
     """Return the code that a history belongs to; `UsageError` if it is another, or none is given."""
+    carries_code = view.kind != "python" and bool(view.ir)
     if isinstance(code, Registry):
         found = code.workflows.get((view.name, view.version))
-        if found is None and not view.ir:
+        if found is None and not carries_code:
             known = ", ".join(f"{name} version {number}" for name, number in code.workflows)
             raise UnknownDefinition(
                 f"the application registers no workflow {view.name} version {view.version}; "
                 f"it has {known or 'none'}"
             )
-        code = None if view.ir else found
+        code = None if carries_code else found
     if code is not None:
         if code.name != view.name:
             raise UsageError(f"run {view.run_id} is one of {view.name}, not of {code.name}")
         return code
-    if not view.ir:
+    if not carries_code:
         raise UsageError(
             f"run {view.run_id} is one of the Python workflow {view.name} version {view.version}; "
             "give its workflow, or the registry that has it"
