@@ -50,8 +50,15 @@ def _text_of(path: Path) -> str:
             f"Start them with --app {path}:registry"
         )
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         refuse(f"cannot read {path}: {error.strerror}")
     except UnicodeDecodeError as error:
         refuse(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}")
+    if "import" not in text:
+        return text
+    from raftoral.lang.imports import gathered
+    from raftoral.lang.source import Source
+    from raftoral.registry.files import beside
+
+    return gathered(Source(str(path), text), beside(path)).text

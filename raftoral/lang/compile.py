@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from raftoral.lang import boundary, imports
 from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.evaluate.program import load
-from raftoral.lang.evaluate.run import Evaluation, ask, start
+from raftoral.lang.evaluate.run import Evaluation, queries_of, start
 from raftoral.lang.format import format_source
 from raftoral.lang.read import read
 from raftoral.lang.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from raftoral.lang.check.trials import Trial
     from raftoral.lang.diagnostics import Diagnostic
@@ -33,7 +33,6 @@ __all__ = [
     "Source",
     "WorkflowUnit",
     "activities",
-    "ask",
     "children",
     "compile_source",
     "decode_input",
@@ -42,6 +41,7 @@ __all__ = [
     "decode_update",
     "input_names",
     "interface",
+    "queries",
     "start",
 ]
 
@@ -178,6 +178,11 @@ def input_names(ir: bytes) -> tuple[str, ...]:
 def interface(ir: bytes) -> WorkflowUnit:
     """Return what the program says about itself; ``source`` and ``text_hash`` are empty."""
     return _described(load(ir).unit, ir, "", "")
+
+
+def queries(ir: bytes) -> dict[str, Callable[[Mapping[str, Value]], Value]]:
+    """Return the queries: pure functions of a run's committed cells, by path."""
+    return queries_of(ir)
 
 
 def decode_input(ir: bytes, given: object) -> dict[str, Value]:

@@ -86,7 +86,7 @@ class Loader:
     def searched(self, definition: Definition) -> tuple[str, ...]:
         """Return the cells of ``definition`` that lists of runs may ask for."""
         if definition.kind == "rwf":
-            return ()
+            return language.interface(definition.ir).search
         return self._python(definition).search
 
     def checked_result(self, definition: Definition, activity: str, value: Value) -> Value:
@@ -104,12 +104,21 @@ class Loader:
             return language.decode_signal(definition.ir, signal, to_plain(payload))
         return to_plain(payload)  # type: ignore[return-value]
 
+    def checked_update(self, definition: Definition, update: str, payload: object) -> Value:
+        """Return a request's payload as it is stored; `InvalidInput` if it is none of the run's."""
+        if definition.kind == "rwf":
+            return language.decode_update(definition.ir, update, to_plain(payload))
+        return to_plain(payload)  # type: ignore[return-value]
+
     def answer(self, definition: Definition, query: str, cells: Mapping[str, Value]) -> Value:
         """Return what a query of ``definition`` makes of a run's committed cells, by path.
 
         `UnknownQuery` names those that there are; an error inside the query is a `QueryFailed`.
         """
-        queries = {} if definition.kind == "rwf" else self._python(definition).queries
+        if definition.kind == "rwf":
+            queries: Mapping[str, Any] = language.queries(definition.ir)
+        else:
+            queries = self._python(definition).queries
         if query not in queries:
             known = f"there are: {', '.join(sorted(queries))}" if queries else "it has none"
             raise UnknownQuery(f"{definition} has no query {query!r:.60}; {known}")
@@ -134,7 +143,9 @@ class Loader:
 
     def search(self, definition: Definition) -> list[str]:
         """Return the names of the cells that runs of ``definition`` are listed by."""
-        return [] if definition.kind == "rwf" else [*Interface.of(definition).search]
+        if definition.kind == "rwf":
+            return [*language.interface(definition.ir).search]
+        return [*Interface.of(definition).search]
 
 
 def _named(definition: Definition, given: object) -> dict[str, object]:

@@ -120,7 +120,10 @@ class Requests:
         """
         chosen = runs.check_known_id(run_id)
         mark = _checked_mail("update", name, update_id)
-        data = pack(to_plain(payload), floats=True)
+        view = await self._lookup.show(chosen, local=True)
+        definition = await self._starts.definitions.find(view.name, view.version)
+        checked = self._starts.loader.checked_update(definition, name, payload)
+        data = pack(checked, floats=True)
         result = await self._say(chosen, Update(chosen, name, mark, data))
         if result[1] == "answered":
             return _told(Answer(result[2], unpack(result[3])))

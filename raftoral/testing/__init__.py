@@ -2,13 +2,15 @@
 
 `run` runs one workflow with mocked activities, `crash_at_every_event` does so with a crash at each
 place where a process may die, `run_twice` in processes that order their sets otherwise, and `replay`
-holds a stored history against the code. `World` is the cluster in memory below them.
+holds a stored history against the code. `run_trial` runs a test block of a `.rwf`
+file. `World` is the cluster in memory below them.
 """
 
 from raftoral.testing.again import run_twice
 from raftoral.testing.crashing import crash_at_every_event
 from raftoral.testing.histories import replay
 from raftoral.testing.running import InTurn, Request, Signal, Tested, run, rwf
+from raftoral.testing.trials import Verdict, run_trial
 from raftoral.testing.world import Takes, World
 
 __all__ = [
@@ -17,10 +19,12 @@ __all__ = [
     "Signal",
     "Takes",
     "Tested",
+    "Verdict",
     "World",
     "crash_at_every_event",
     "replay",
     "run",
+    "run_trial",
     "run_twice",
     "rwf",
 ]

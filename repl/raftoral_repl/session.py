@@ -184,12 +184,13 @@ def _program_of_file(view: HistoryView, path: str) -> Program:
     from raftoral.lang.compile import compile_source
     from raftoral.lang.render import render_all
     from raftoral.lang.source import Source
+    from raftoral.registry.files import beside
 
     try:
         source = Source.from_bytes(path, Path(path).read_bytes())
     except OSError as error:
         raise CalledWrongly(f"cannot read {path}: {error.strerror}") from None
-    compiled = compile_source(source)
+    compiled = compile_source(source, beside(Path(path)))
     if compiled.has_errors:
         report = render_all(compiled.diagnostics, compiled.source).rstrip()
         raise UsageError(f"{path} does not compile\n{report}")

@@ -13,12 +13,14 @@ from raftoral.lang.compile import Source, compile_source
 from raftoral.lang.definitions import ERRORS
 from raftoral.lang.grammar import keywords
 from raftoral.lang.render import render_all
+from raftoral.registry.files import beside
+from raftoral.testing import run_trial
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 REFERENCE = (asset("grammar") / "README.md").read_text()
-EXAMPLES = sorted(asset("workflows").glob("*.rwf"))
+EXAMPLES = sorted(asset("workflows").rglob("*.rwf"))
 SNIPPETS = re.findall(r"```rwf\n(.*?)```", REFERENCE, re.DOTALL)
 
 
@@ -32,9 +34,16 @@ def test_every_example_of_the_reference_compiles(text: str) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_workflow_compiles(path: Path) -> None:
     """What a newcomer copies is accepted, without even a warning."""
-    compiled = compile_source(Source(path.name, path.read_text()))
+    compiled = compile_source(Source(path.name, path.read_text()), beside(path))
     assert render_all(compiled.diagnostics, compiled.source) == ""
-    assert compiled.units
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_passes_its_own_tests(path: Path) -> None:
+    """The test blocks of the examples hold, in runs on the engine's own rules."""
+    compiled = compile_source(Source(path.name, path.read_text()), beside(path))
+    for trial in compiled.trials:
+        assert run_trial(trial, compiled).wrong == (), trial.title
 
 
 def test_the_reference_names_every_word() -> None:

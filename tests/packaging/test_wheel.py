@@ -62,9 +62,10 @@ assert raftoral.__file__.startswith(sys.argv[1]), raftoral.__file__
 from raftoral._assets import asset
 from raftoral.lang.compile import compile_source
 from raftoral.lang.source import Source
+from raftoral.registry.files import beside
 for path in sorted(asset("workflows").glob("*.rwf")):
-    compiled = compile_source(Source(path.name, path.read_text()))
-    assert compiled.units and not compiled.diagnostics, (path, compiled.diagnostics)
+    compiled = compile_source(Source(path.name, path.read_text()), beside(path))
+    assert not compiled.diagnostics, (path, compiled.diagnostics)
 from raftoral.cli import main
 sys.argv[1:] = ["version"]
 sys.exit(main())

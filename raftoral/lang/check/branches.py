@@ -104,16 +104,18 @@ def race(b: Body, node: ast.Race) -> Checked:
         b.giving = own
     before, after = b.steps, dict(b.steps)
     arms: Node = []
-    leaves = bool(node.arms)
+    falls = False
     for arm in node.arms:
         ir, left = _arm(b, arm, before, after, own)
         arms.append(ir)
-        leaves = leaves and left
+        falls = falls or not (left or isinstance(arm, ast.Branch))
+    branches = any(isinstance(arm, ast.Branch) for arm in node.arms)
+    leaves = bool(node.arms) and not falls and not branches
     b.steps, b.giving = after, outer
     if node.name is None or own is None:
         return ["race", None, None, arms], leaves
     b.step(node.name)
-    kind = b.given(own, always=leaves)
+    kind = b.given(own, always=not falls)
     slot = b.declare(node.name, kind, "compute").slot
     return ["race", slot, node.name.text, arms], leaves and not own.kinds
 

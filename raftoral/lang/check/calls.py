@@ -162,6 +162,8 @@ def sort(c: Expressions, node: ast.Call) -> Typed:
         else:
             message = '`sort` takes `by: "field"` and `descending: true`'
             return c.error("RWF0203", message, arg.span)
+    if kind == UNKNOWN or (isinstance(kind, ListType) and kind.item == UNKNOWN):
+        return kind, items
     if not isinstance(kind, ListType):
         return c.error("RWF0210", f"`sort` takes a list, not {show(kind)}", node.span)
     shape = c.shape(kind.item)

@@ -7,18 +7,19 @@ loops with a bound. Adds reports to the one list; gives no unit while there is a
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from raftoral.lang import ast
 from raftoral.lang.check import constants, steps
 from raftoral.lang.check.expressions import Expressions
 from raftoral.lang.check.functions import Functions, check_calls, check_function
 from raftoral.lang.check.size import check_size
-from raftoral.lang.check.trials import check_test
+from raftoral.lang.check.trials import check_test, closed_over
 from raftoral.lang.check.units import unit_of
 from raftoral.lang.check.workflows import Workflow
 from raftoral.lang.definitions import Definitions, Known
 from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.imports import FILES_MAX, path_of
 from raftoral.lang.parse import TEXT_BYTES_MAX, parse
 from raftoral.lang.scope import Scope
 from raftoral.lang.types import DURATION
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from raftoral.lang.check.trials import Trial
     from raftoral.lang.ir import Unit
     from raftoral.lang.source import Source
-
-FILES_MAX: Final = 64
 
 
 class Program:
@@ -64,7 +63,9 @@ class Program:
         for body in bodies:
             check_size(body, diagnostics)
         self.units = tuple(unit_of(body, source, self._functions) for body in bodies)
-        self.trials = tuple(trial for trial in trials if trial is not None)
+        self.trials = tuple(
+            closed_over(trial, self._functions) for trial in trials if trial is not None
+        )
 
     # -------------------------------------------------------------- one file
     def _file(
@@ -93,7 +94,7 @@ class Program:
         self, item: ast.Import, importer: str, diagnostics: Diagnostics, chain: tuple[str, ...]
     ) -> Definitions | None:
         """Return the definitions of an imported file; None after a report."""
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(importer), item.path))
+        path = path_of(importer, item.path)
         if path in chain:
             way = " -> ".join((*chain[chain.index(path) :], path))
             diagnostics.error("RWF0131", f"the file imports itself: {way}", item.path_span)

@@ -6,12 +6,13 @@ any stored unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from raftoral.lang import ast
 from raftoral.lang.check.arguments import arguments
 from raftoral.lang.check.expressions import Expressions
+from raftoral.lang.check.functions import closed
 from raftoral.lang.diagnostics import did_you_mean
 from raftoral.lang.scope import Scope
 from raftoral.lang.types import (
@@ -29,8 +30,9 @@ from raftoral.lang.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from raftoral.lang.check.functions import Functions
     from raftoral.lang.check.nodes import Node
     from raftoral.lang.check.workflows import Workflow
     from raftoral.lang.definitions import Definitions, Function
@@ -78,8 +80,8 @@ class Trial:
 
     Expectations are expressions over a frame of ``result``, ``failure`` (a text, or none),
     ``elapsed`` and the ``cells``, in that order behind the meter; ``calls`` are the names whose
-    number of attempts follows, in the order of their slots. All IR names functions of the file by
-    their keys; ``functions`` are those that are called.
+    number of attempts follows, in the order of their slots. Functions are named by their keys in
+    the IR; ``numbers`` are their places in ``functions``.
     """
 
     title: str
@@ -93,7 +95,16 @@ class Trial:
     expectations: tuple[Expectation, ...]
     cells: tuple[str, ...]
     calls: tuple[str, ...]
-    functions: tuple[tuple[Node, Function], ...]
+    slots: int
+    called: tuple[tuple[Node, Function], ...]
+    numbers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    functions: Node = field(default_factory=list)
+
+
+def closed_over(trial: Trial, functions: Functions) -> Trial:
+    """Return the test with the functions that it calls; only while nothing is wrong."""
+    numbers, made = closed(trial.called, functions)
+    return replace(trial, called=(), numbers=numbers, functions=made)
 
 
 def check_test(
@@ -162,6 +173,7 @@ class _Test(Expressions):
             tuple(self.expectations),
             tuple(self.workflow.cells),
             tuple(self.counted),
+            max(len(self.scope.everything), len(self.outcome.scope.everything)),
             (*self.calls, *self.outcome.calls),
         )
 

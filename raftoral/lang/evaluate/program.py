@@ -47,14 +47,18 @@ class Compiler:
 
     def workflow(self) -> Flow:
         """Return the body of the workflow."""
-        for _, slots, body in self.unit.functions:
+        self.functions_of(self.unit.functions)
+        self.number = 0
+        return self.flow(self.unit.body)
+
+    def functions_of(self, functions: Node) -> None:
+        """Compile functions, each behind those that it calls, for what is compiled afterwards."""
+        for _, slots, body in functions:
             function = Function(slots)
             kind, run = self.block(body, count=False)
             assert kind == PURE, "decode admits no effect in a function"
             function.body = run
             self.around.functions.append(function)
-        self.number = 0
-        return self.flow(self.unit.body)
 
     def expr(self, node: Node) -> Pure:
         """Return the closure of an expression."""

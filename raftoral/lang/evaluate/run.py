@@ -11,6 +11,7 @@ place.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from raftoral.convert import to_plain
@@ -30,7 +31,7 @@ from raftoral.replay.effects import current_scopes
 from raftoral.values import instant_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from raftoral.lang.evaluate.frames import Flow, Frame
     from raftoral.lang.evaluate.program import Program
@@ -119,29 +120,21 @@ def start(data: bytes, values: Value, started: Started | None = None) -> Evaluat
     if started is not None:
         own["started"] = instant_of(started.at)
         own["generation"] = started.generation
-        own["parent"] = parent_id(started.parent)
+        own["parent"] = started.parent or None
     return Evaluation(program, values, own)
 
 
-def parent_id(parent: str) -> str | None:
-    """Return the id of the run that started this one, from what `Started` has of it."""
-    return parent or None
-
-
-def ask(data: bytes, query: str, cells: Mapping[str, Value]) -> Value:
-    """Return the answer to a query over the committed cells of a run.
-
-    Raises `InvalidInput` for a query that the program does not have or that reads a checkpoint
-    without a value yet, `WorkflowFailed` for what the expression itself fails with.
-    """
+def queries_of(data: bytes) -> dict[str, Callable[[Mapping[str, Value]], Value]]:
+    """Return the queries of a stored program: pure functions of a run's committed cells, by path."""
     program = load(data)
-    if query not in program.queries:
-        known = ", ".join(program.queries) or "none"
-        raise InvalidInput(f"workflow {program.unit.name} has no query {query}; it has {known}")
+    return {name: partial(_ask, program, name) for name in program.queries}
+
+
+def _ask(program: Program, query: str, cells: Mapping[str, Value]) -> Value:
     names, expr = program.queries[query]
     for name in names:
         if name not in cells:
-            raise InvalidInput(f"query {query} reads {name}, which has no value yet")
+            raise InvalidInput(f"it reads {name}, which has no value yet")
     meter = Meter(program.unit.fuel, Shared({}))
     try:
         value: Value = expr([meter, *(cells[name] for name in names)])
