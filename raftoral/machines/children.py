@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
-from raftoral.codec import pack, pack_record, unpack_record
+from raftoral.codec import VALUE_BYTES_MAX, pack, pack_record, unpack_record
 from raftoral.errors import CorruptionError, UsageError
 from raftoral.ids import Index, RunId
 from raftoral.machines import commands, layout, outbox
@@ -73,8 +73,17 @@ def tell(step: Step, run: Run, event: Ended) -> Run:
         return run
     if run.untold:
         outbox.drop(step.txn, run.untold)
-    data = pack(event.value, floats=True, bytes_max=EVENT_BYTES_MAX)
-    news = _news(parent, run.id, event.status == "completed", data)
+    ok, data = (
+        event.status == "completed",
+        pack(event.value, floats=True, bytes_max=EVENT_BYTES_MAX),
+    )
+    if len(data) > VALUE_BYTES_MAX:
+        # It just fitted into an event of this run, but need not fit into one of its parent.
+        message = (
+            f"the result takes {len(data):,} bytes; a call is answered with {VALUE_BYTES_MAX:,}"
+        )
+        ok, data = False, pack(["LimitExceeded", message, {}])
+    news = _news(parent, run.id, ok, data)
     return replace(run, untold=outbox.post(step, Say(parent.id, news.encode(), run.id)))
 
 

@@ -31,6 +31,7 @@ MEMBERS: Final = b"k"
 SLOT_MAP: Final = b"s"
 LAST_MESSAGE: Final = b"y"
 MESSAGES: Final = b"x/"
+EXPECTED: Final = b"w/"
 SCHEDULES: Final = b"z/"
 DUE: Final = b"d/"
 LIVE: Final = b"a/"
@@ -119,7 +120,7 @@ def message_key(number: int) -> bytes:
 
 def expected_key(group: int) -> bytes:
     """Return the key of the first message of ``group`` that may still come."""
-    return b"w/" + u64(group)
+    return EXPECTED + u64(group)
 
 
 def began_prefix(group: int) -> bytes:

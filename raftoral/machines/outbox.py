@@ -194,7 +194,18 @@ def pass_to(step: Step, group: int, low: int) -> None:
     key = layout.expected_key(group)
     if low > layout.number_of(step.txn.get(key)):
         step.txn.put(key, layout.u64(low))
-    end = layout.began_key(group, layout.number_of(step.txn.get(key)), "")
+    _let_go(step, group)
+
+
+def let_go(step: Step) -> None:
+    """Let go of more of what messages began that cannot come again; some of it may be left over."""
+    for group in [layout.number_of(key[2:]) for key, _ in step.txn.scan(layout.EXPECTED)]:
+        _let_go(step, group)
+
+
+def _let_go(step: Step, group: int) -> None:
+    expected = layout.number_of(step.txn.get(layout.expected_key(group)))
+    end = layout.began_key(group, expected, "")
     began = islice(step.txn.scan(layout.began_prefix(group)), RELEASED_AT_ONCE)
     for key in [key for key, _ in began if key < end]:
         step.txn.delete(key)

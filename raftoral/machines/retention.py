@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from raftoral.machines import layout, runs, search
+from raftoral.machines import layout, outbox, runs, search
 from raftoral.machines.events import Forgotten
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def forget(step: Step, command: commands.Forget) -> Result:
     What another group still counts on is in no index here: a child whose end is not told yet, a run
     of which a second start may come (semantics 6.3).
     """
+    outbox.let_go(step)
     finished = sum(layout.number_of(step.txn.get(layout.count_key(each))) for each in runs.ENDED)
     surplus = finished - command.keep
     old: list[RunId] = []

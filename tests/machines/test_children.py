@@ -250,6 +250,29 @@ def test_a_late_copy_of_a_start_begins_nothing() -> None:
     assert group.apply(copy) == ["ok", "passed"]
 
 
+def test_what_is_let_go_in_parts_is_let_go_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many runs messages began, forgetting goes on letting go where no message comes."""
+    monkeypatch.setattr(outbox, "RELEASED_AT_ONCE", 2)
+    group = Group()
+    group.start()
+    for number in range(1, 8):
+        group.ask(f"kid{number}", detached=True, close="abandon")
+        group.apply(commands.Delivered(1, number, 1, command_of(group.waiting()[number])))
+        group.settle(DONE, run_id=f"r/0/kid{number}")
+    group.apply(commands.Passed(1, 99))
+    removed = [group.apply(commands.Forget(9_999, 0, 9))[1] for _ in range(4)]
+    assert removed == [4, 2, 1, 0]
+
+
+def test_a_result_that_no_call_can_be_answered_with_fails_the_call() -> None:
+    """An end that fits into its own run's history but into no other still is told, as a failure."""
+    group = parent_and_child()
+    group.settle(Ended("completed", "x" * 262_200), run_id=KID)
+    assert deliver(group, 2) == ["ok", "told"]
+    end: Any = group.history()[-1]
+    assert (end.ok, end.value[0]) == (False, "LimitExceeded")
+
+
 def test_messages_are_numbered_on_and_done_once() -> None:
     """Numbers are never used again; what was dealt with is dropped once."""
     group = Group()

@@ -291,7 +291,7 @@ def test_a_group_alone_starts_and_terminates() -> None:
 
 
 def test_a_failed_run_is_failed_and_keeps_its_history() -> None:
-    """An end with a failure makes the run failed; its timers and mail are gone, its events stay."""
+    """An end with a failure makes the run failed; its timers are gone, its events stay."""
     group = Group()
     group.start()
     group.signal("go", "s1")
@@ -429,7 +429,7 @@ def test_a_signal_for_no_run_is_refused() -> None:
 
 # ------------------------------------------------------------------ owners
 def test_take_over_spreads_the_runs_of_the_lost_only() -> None:
-    """The lost member's runs go to the others by hash, under a new epoch; no other run moves."""
+    """The lost member's runs go to the others by hash, in a new epoch; no other moves (4.1)."""
     group = Group()
     ids = [f"r{n}" for n in range(30)]
     for run_id in ids:
@@ -478,7 +478,7 @@ def test_only_members_that_are_up_inherit() -> None:
 
 
 def test_a_hand_over_goes_round_and_parks_when_nobody_is_left() -> None:
-    """Each owner that cannot go on is remembered; after the last the run is parked with the reason."""
+    """Each owner that gives up is remembered; after the last the run is parked (semantics 4.3)."""
     group = Group()
     group.start()
     seen = []
@@ -523,7 +523,7 @@ def test_nobody_is_no_member() -> None:
 
 # ------------------------------------------------------------------ retention and time
 def test_forget_removes_the_oldest_and_everything_of_them() -> None:
-    """What ended long ago, or beyond the newest, is removed whole, at most so many at once."""
+    """What ended long ago, or beyond the newest, is removed whole, some at once (semantics 7.4)."""
     group = Group()
     for number in range(6):
         group.now = 1_000 + 100 * number
