@@ -10,7 +10,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora conformance sim mutants soak chaos rewrite clean install
+.PHONY: help demo test check bench corpora conformance sim mutants soak chaos netns rewrite clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -56,6 +56,9 @@ soak: $(STAMP)   ## simulated clusters for MINUTES=20; LAYER=workflows: whole no
 
 chaos: $(STAMP)  ## three processes, eight clients, a kill -9 every two seconds: make chaos MINUTES=5
 	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES))
+
+netns: $(STAMP)  ## five nodes in network namespaces, bad lines, killed leaders (root): make netns MINUTES=2
+	@$(BIN)/python -m tests.chaos --netns --minutes $(if $(filter file,$(origin MINUTES)),2,$(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 rewrite: $(STAMP) ## rewrite the transcripts; read the diff and explain it in the commit
 	$(BIN)/python -m pytest -q --rewrite tests

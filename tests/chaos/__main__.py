@@ -13,13 +13,16 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 from tests.bench.processes import Cluster
 from tests.chaos.checks import Findings, verify
 from tests.chaos.clients import Caller, Ids, finish
+from tests.chaos.netns import refusal
 from tests.chaos.record import Record
+from tests.chaos.storm import weather
 from tests.chaos.sweep import sweep
 from tests.chaos.trouble import Trouble, gaps, quantile
 
@@ -83,6 +86,21 @@ def report(trouble: Trouble, record: Record, findings: Findings, ended: float) -
     print(f"{len(findings.lost)} acknowledged lost, {findings.verdict.value}")
 
 
+def storm(seconds: float, seed: int, folder: Path) -> Findings:
+    """Let five nodes on a bad network have trouble, and print what was found."""
+    brought, record, findings = weather(seconds, seed, folder)
+    troubles = ", ".join(f"{count} {name}" for name, count in sorted(brought.count.items()))
+    gaps = [after - before for before, after in pairwise(sorted(record.writes))]
+    print(
+        f"{record.calls} calls, {len(record.started)} runs started, {findings.steps} steps settled"
+    )
+    print(f"seed {seed}: {troubles}; no write for at most {max(gaps, default=0.0) * 1000:.0f} ms")
+    for line in [*findings.lost, *findings.wrong]:
+        print(f"FAILED: {line}")
+    print(f"{len(findings.lost)} acknowledged lost, {findings.verdict.value}")
+    return findings
+
+
 def main() -> int:
     """Read the command line, run, clean up."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
@@ -93,13 +111,23 @@ def main() -> int:
         action="store_true",
         help="instead, kill one node at each of its writes and syncs",
     )
+    parser.add_argument(
+        "--netns",
+        action="store_true",
+        help="instead, five nodes in five network namespaces with lines that are cut, lossy and slow",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the folder of the cluster")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if chosen.sweep:
         return 0 if sweep() else 1
+    if chosen.netns and (why := refusal()) is not None:
+        print(f"skipped: {why}")
+        return 0
     folder = Path(tempfile.mkdtemp(prefix="raftoral-chaos-"))
     try:
+        if chosen.netns:
+            return 0 if storm(chosen.minutes * 60, chosen.seed, folder).holds else 1
         return 0 if run(chosen.minutes * 60, chosen.seed, folder).holds else 1
     finally:
         if chosen.keep:
