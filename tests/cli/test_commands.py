@@ -28,6 +28,7 @@ COMMANDS = [
     "start",
     "dev",
     "fmt",
+    "graph",
     "deploy",
     "run",
     "list",
