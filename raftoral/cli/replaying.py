@@ -35,9 +35,9 @@ def replay(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Replay exported histories on the code of today; exits with 1 if one does not fit.
+    """Replay exported histories on the code of today.
 
-    No activity is called, and no node is needed.
+    Exits with 1 if one does not fit. No activity is called, and no node is needed.
     """
     from raftoral.errors import UsageError
     from raftoral.registry.apps import load_app
