@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 
     from raftoral.ids import Position, RunId
     from raftoral.machines.runs import Run
+    from raftoral.registry.definition import Definition
     from raftoral.registry.loader import Loader
+    from raftoral.replay.interpreter import Begin
     from raftoral.runtime.attempts import Attempts
     from raftoral.runtime.port import Port
 
@@ -45,7 +47,7 @@ log = logging.getLogger("raftoral.executor")
 SLICE_S: Final = 0.005
 """How long runs are looked at in one turn of the loop; the one begun last may take longer."""
 
-GENERATORS_MAX: Final = 10_000
+GENERATORS_MAX: Final = 2_000
 """How many runs of a group have a generator here; the others are built again when needed."""
 
 LOOKS_FOR_REST: Final = 64
@@ -101,6 +103,7 @@ class Executor:
         self._to_look_at: OrderedDict[RunId, None] = OrderedDict()
         self._scheduled = False
         self._behind: set[RunId] = set()
+        self._definitions: dict[tuple[str, int, str], tuple[Definition, str, Begin]] = {}
         self._published = False
         self._closed = False
 
@@ -111,6 +114,7 @@ class Executor:
         The generators are built in slices, those of runs that this node owns first.
         """
         self._drop_all()
+        self._definitions.clear()
         self._published = self._published or self._port.published()
         self._homes.forget()
         for run_id, owner in runs.live_owners(self._port.reader):
@@ -173,14 +177,14 @@ class Executor:
     def _build(self, live: Live) -> None:
         run = live.run
         try:
-            live.definition = self._port.definition(run)
-            if live.definition is None:
+            found = self._definition(run)
+            if found is None:
                 self._behind.add(run.id)
                 return
-            live.missing = self._loader.missing(live.definition)
+            live.definition, live.missing, begin = found
             events = runs.history(self._port.reader, run.id)
             live.chain = chained(b"", events)
-            live.replay = Replay(run.id, self._loader.start(live.definition), known=events)
+            live.replay = Replay(run.id, begin, known=events)
         except RaftoralError as error:
             live.stuck = str(error)
             return
@@ -188,6 +192,19 @@ class Executor:
             live.stuck = _failure(live, error)
             return
         self._feed(live, events)
+
+    def _definition(self, run: Run) -> tuple[Definition, str, Begin] | None:
+        """Return the definition of a run, what this node misses for it, and how its code begins."""
+        key = (run.name, run.version, run.meaning_hash)
+        found = self._definitions.get(key)
+        if found is None:
+            definition = self._port.definition(run)
+            if definition is None:
+                return None
+            missing = self._loader.missing(definition)
+            found = definition, missing, self._loader.start(definition)
+            self._definitions[key] = found
+        return found
 
     def _feed(self, live: Live, events: list[bytes]) -> None:
         """Feed committed events; a replay that cannot follow makes the run stuck here."""

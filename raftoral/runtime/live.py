@@ -45,7 +45,7 @@ class Live:
     """The paths that can take something from a mailbox once no answer is in flight."""
     attempts: dict[str, Attempt] = field(default_factory=dict)
     """The attempts under way, by path."""
-    asked: set[str] = field(default_factory=set)
+    asked: dict[str, None] = field(default_factory=dict)
     """The steps that this owner may attempt once, and has not begun."""
     answers: dict[str, bytes] = field(default_factory=dict)
     """Answers by path that no committed event has given yet."""

@@ -159,7 +159,7 @@ class Owner:
     def _answer(self, live: Live, wait: Wait, event: Event) -> None:
         live.answer(wait.path, encode(event, floats=not isinstance(wait, ComputeWait)))
         if isinstance(event, Asked):
-            live.asked.add(wait.path)
+            live.asked[wait.path] = None
         elif isinstance(event, Done) and wait.path in live.attempts:
             live.attempts.pop(wait.path).cancel()  # Its deadline has passed.
 
@@ -178,7 +178,7 @@ class Owner:
             self._soon(live, wait.path)
             return
         run, path = live.run, wait.path
-        live.asked.discard(path)
+        live.asked.pop(path, None)
         context = ActivityContext(
             run.id,
             run.generation,

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from raftoral import Checkpoint, Compute, Flow, Registry, activity, scope, workflow
+from raftoral import Checkpoint, Compute, Flow, Registry, Sleep, activity, scope, workflow
 
 
 @activity("bench.step")
@@ -39,4 +39,10 @@ def long(turns: int) -> Flow[int]:
     return turns
 
 
-registry = Registry(workflows=[ten, long], activities=[step, slow])
+@workflow("bench.nap", version=1)
+def nap() -> Flow[None]:
+    """Sleep for a day."""
+    yield from Sleep("24h")
+
+
+registry = Registry(workflows=[ten, long, nap], activities=[step, slow])
