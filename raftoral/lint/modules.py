@@ -356,14 +356,15 @@ def _module_name(path: Path) -> str:
 
 
 def _roots(path: Path) -> list[Path]:
-    """Return the folders that modules beside ``path`` are looked for in, the innermost first."""
+    """Return the folders that modules beside ``path`` are looked for in, the innermost first.
+
+    They are the folders around it that are no packages, up to the one of the project; without a
+    project, the first one.
+    """
     found: list[Path] = []
     for folder in path.parents:
-        found.append(folder)
+        if not (folder / "__init__.py").is_file():
+            found.append(folder)
         if any((folder / marker).exists() for marker in _MARKERS) or folder.name in _INSTALLED:
             return found
-    # No project around it: the file's own package, and what lies beside that.
-    for count, folder in enumerate(found, 1):
-        if not (folder / "__init__.py").is_file():
-            return found[:count]
-    return found
+    return found[:1]

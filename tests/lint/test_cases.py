@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 
-from raftoral.lint.check import Checked, check_paths
+from raftoral.lint.check import Checked, Checker, check_paths
 
 CASES = Path(__file__).parent / "cases"
 FILES = sorted(CASES.rglob("*.py"))
@@ -68,3 +69,36 @@ def test_the_workflows_of_a_file_are_found(checked: tuple[Path, Checked]) -> Non
     """Every decorated function is checked, and nothing else counts as a workflow."""
     assert {"clean", "bare", "clocks", "order", "waits"} <= set(checked[1].workflows)
     assert "helper" not in checked[1].workflows
+
+
+@pytest.mark.parametrize("name", ["contextlib", "dataclasses", "inspect", "asyncio.tasks"])
+def test_any_function_can_be_read(name: str) -> None:
+    """Code that is nothing like a workflow is read as if it were one, without an exception."""
+    found = find_spec(name)
+    assert found is not None
+    assert found.origin is not None
+    checker = Checker()
+    module = checker._project.module_at(Path(found.origin))
+    for function in module.functions:
+        checker._waiting.append((function, True, ()))
+    checker._work()
+    assert len(checker._read) >= len(module.functions)
+    assert checker.checked().has_errors
+
+
+def test_a_module_that_imports_itself_is_read(tmp_path: Path) -> None:
+    """Imports in a circle end in a name that nobody can look into."""
+    path = tmp_path / "loopy.py"
+    path.write_text(
+        "import loopy\n"
+        "from loopy import a, b as b\n"
+        "from raftoral import Flow, Log, workflow\n"
+        "x = loopy.y\n"
+        "y = loopy.x\n"
+        '@workflow("l", version=1)\n'
+        "def l() -> Flow[None]:\n"
+        '    yield from Log("x")\n'
+        "    loopy.loopy.a(b, x, y)\n"
+    )
+    (report,) = check_paths([path]).reports
+    assert {one.code for one in report.diagnostics} == {"RPY14"}
