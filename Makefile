@@ -10,7 +10,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora conformance sim mutants soak chaos netns rewrite clean install
+.PHONY: help demo test check bench corpora conformance sim mutants soak chaos netns rewrite golden clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -62,6 +62,9 @@ netns: $(STAMP)  ## five nodes in network namespaces, bad lines, killed leaders 
 
 rewrite: $(STAMP) ## rewrite the transcripts; read the diff and explain it in the commit
 	$(BIN)/python -m pytest -q --rewrite tests
+
+golden: $(STAMP) ## store the histories of new scenarios; stored ones are never touched
+	$(BIN)/python -m pytest -q --golden tests/golden -k has_its_file
 
 clean:           ## remove what was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

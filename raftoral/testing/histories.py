@@ -56,7 +56,7 @@ def load(path: str | Path) -> HistoryView:
 
 def departure(view: HistoryView, code: Code = None) -> Divergence | None:
     """Return why ``code`` does not repeat a history; None if it does."""
-    return explain(RunId(view.run_id), begin_of(_chosen(view, code)), view.events)
+    return explain(RunId(view.run_id), begin_of(chosen(view, code)), view.events)
 
 
 def begin_of(code: Workflow[..., Any] | Definition) -> Begin:
@@ -76,7 +76,7 @@ def begin_of(code: Workflow[..., Any] | Definition) -> Begin:
     return begin
 
 
-def _chosen(view: HistoryView, code: Code) -> Workflow[..., Any] | Definition:
+def chosen(view: HistoryView, code: Code) -> Workflow[..., Any] | Definition:
     """Return the code that a history belongs to; `UsageError` if it is another, or none is given."""
     carries_code = view.kind != "python" and bool(view.ir)
     if isinstance(code, Registry):
