@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -48,7 +48,13 @@ def test_a_kill_at_any_write_or_sync_loses_nothing_acknowledged(tmp_path: Path) 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of few megabytes; skips where this process may not mount one."""
-    disk = tmp_path / "small"
+    with mounted(tmp_path / "small") as disk:
+        yield disk
+
+
+@contextmanager
+def mounted(disk: Path) -> Iterator[Path]:
+    """Make a folder a disk of 8 MB; skips where this process may not mount one."""
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -196,6 +202,45 @@ def test_a_stopped_leader_follows_when_it_wakes(cluster: Cluster) -> None:
         for member in cluster.members
     ]
     assert len(set(histories)) == 1
+
+
+def test_a_leader_on_a_full_disk_makes_way_and_catches_up_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    """It stops and acknowledges nothing more; the others go on, and it comes back with all of it."""
+    journal = tmp_path / "journal"
+    environment = {"CHAOS_JOURNAL": str(journal), "RAFTORAL_LOG": "warning"}
+    with (
+        mounted(tmp_path / "node-1") as disk,
+        Cluster(tmp_path, app=APP, environment=environment) as cluster,
+    ):
+        full, other, third = cluster.members
+        taken: list[str] = []
+        until = time.monotonic() + 60
+        assert full.process is not None
+        while full.process.poll() is None:
+            assert time.monotonic() < until, "the disk does not get full"
+            run_id = f"r-{len(taken)}"
+            with suppress(AssertionError, httpx.TransportError):
+                start(cluster, other, run_id)
+                payload = os.urandom(100_000).hex()
+                body = {"payload": payload, "id": "go-0"}
+                cluster.post(other, f"/v1/runs/{run_id}/signals/go", body)
+                taken.append(run_id)
+        assert full.process.returncode == 1
+        assert "Traceback" not in full.log.read_text()
+        assert len(taken) > 3
+        assert until_taken(cluster, third, "meanwhile") < ELECTED_SECONDS_MAX
+        subprocess.run(["mount", "-o", "remount,size=256m", str(disk)], check=True)
+        full.start()
+        full.wait_ready(cluster.client)
+        cluster.wait_full()
+        for run_id in taken:
+            ends = [
+                cluster.get(each, f"/v1/runs/{run_id}?wait_ms=10000") for each in cluster.members
+            ]
+            assert [end["status"] for end in ends] == ["completed"] * 3
+            assert len({str(end["result"]) for end in ends}) == 1
 
 
 @pytest.mark.slow

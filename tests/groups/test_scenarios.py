@@ -228,6 +228,28 @@ def test_a_lost_request_is_answered_too() -> None:
     run(test)
 
 
+def test_who_waits_for_an_entry_that_a_snapshot_jumps_over_learns_so() -> None:
+    """A caller whose entry comes inside a snapshot is told that nobody knows, and does not hang."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        cluster.network.loses = lambda _sender, to, frame: to == one.id and frame.kind is Kind.RAFT
+        call = asyncio.ensure_future(one.host.propose(G1, b"mine", 60))
+        await until(lambda: b"mine" in leader.commands())
+        await until(lambda: one.host.view(G1).waiting == 1)
+        for number in range(60):
+            await leader.host.propose(G1, b"%d" % number + b"x" * 20_000, 5)
+        await until(lambda: leader.host.view(G1).first > 30)
+        assert not call.done()
+        cluster.network.loses = lambda _sender, _to, _frame: False
+        with pytest.raises(ProposalUnknown, match="a snapshot took the place"):
+            await asyncio.wait_for(call, 10)
+        assert one.commands() == leader.commands()
+        assert one.commands().count(b"mine") == 1
+
+    run(test, COMPACTING)
+
+
 def test_callers_that_give_up_do_not_disturb_what_they_proposed() -> None:
     """A cancelled caller's command is applied once, and so is every other one beside it."""
 
