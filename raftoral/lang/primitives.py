@@ -365,6 +365,10 @@ def _merge(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _put(value: dict[str, Any], key: str, item: Any) -> dict[str, Any]:
+    return _merge(value, {key: item})
+
+
 def _distinct(items: list[Any]) -> list[Any]:
     kept: list[Any] = []
     seen: set[Any] = set()
@@ -619,6 +623,7 @@ PRIMITIVES: Final[dict[str, tuple[int, Callable[..., Any]]]] = {
     "any": (1, any),
     "all": (1, all),
     "merge": (2, _merge),
+    "put": (3, _put),
     "distinct": (1, _distinct),
 }
 """Name to number of arguments (-1: any) and function."""
@@ -628,7 +633,7 @@ BULK: Final = frozenset(
         "eq", "ne", "eq.plain", "ne.plain", "lt", "le", "gt", "ge", "starts", "in.list", "in.string", "sum.int", "sum.decimal",
         "sum.money", "sum.duration", "min", "max", "range", "text", "concat", "concat.list",
         "sort", "sort.by", "keys", "values", "join", "lower", "upper", "replace", "split",
-        "split.money", "text.case", "trim", "hash", "json", "count", "reverse", "any", "all", "merge", "distinct",
+        "split.money", "text.case", "trim", "hash", "json", "count", "reverse", "any", "all", "merge", "put", "distinct",
     }
 )  # fmt: skip
 """What takes longer for larger values; it costs fuel by the size of its arguments and result."""

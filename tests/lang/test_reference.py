@@ -50,3 +50,22 @@ def test_the_reference_names_every_word() -> None:
     """Keywords, built-ins, built-in errors and reserved words all stand in the reference."""
     words = set(re.findall(r"[A-Za-z_]+", REFERENCE))
     assert not (keywords() | NAMES | ERRORS) - words
+
+
+def code_lines(path: Path) -> int:
+    """Return the lines of definitions and workflows, as the table of patterns counts them."""
+    text = path.read_text().split('\ntest "')[0]
+    return sum(
+        bool(line.strip()) and not line.strip().startswith("#") for line in text.splitlines()
+    )
+
+
+def test_the_table_of_patterns_is_true() -> None:
+    """Every pattern stands in the table with its file and the lines that it takes."""
+    page = (asset("workflows") / "README.md").read_text()
+    patterns = [path for path in EXAMPLES if path.parent.name == "patterns"]
+    assert len(patterns) == 25
+    for path in patterns:
+        number = int(path.name[:2])
+        row = rf"\| {number} \| .* \| \[{path.name}\]\(patterns/{path.name}\) \| {code_lines(path)} \|"
+        assert re.search(row, page), path.name

@@ -148,10 +148,10 @@ class ListOf:
 
 @node
 class Entry:
-    """``key: value`` in a map or an update."""
+    """``key: value`` in a map or an update; a text with holes is a key that is computed."""
 
     span: Span
-    key: Ident
+    key: Ident | Text
     value: Expr
 
 

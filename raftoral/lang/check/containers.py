@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raftoral.lang import ast
+from raftoral.lang.check.nodes import const, do
 from raftoral.lang.diagnostics import did_you_mean
 from raftoral.lang.types import (
     BOOL,
@@ -24,9 +26,9 @@ from raftoral.lang.types import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from raftoral.lang import ast
     from raftoral.lang.check.expressions import Expressions
     from raftoral.lang.check.nodes import Node, Typed
+    from raftoral.lang.definitions import Shape
 
 
 def list_of(c: Expressions, items: Sequence[ast.Expr], wanted: Type | None) -> Typed:
@@ -52,10 +54,10 @@ def map_of(c: Expressions, entries: Sequence[ast.Entry], wanted: Type | None) ->
     target = required(wanted) if wanted is not None else None
     inner = target.item if isinstance(target, MapType) else JSON if target == JSON else None
     kind: Type = inner if inner == JSON else NEVER
-    nodes = []
-    for entry, value in _each(c, entries):
-        one, ir = c.expr(value, inner)
-        nodes.append([entry.key.text, ir])
+    made: Node = ["map", []]
+    for entry in _each(c, entries):
+        one, ir = c.expr(entry.value, inner)
+        made = _with(c, made, entry, ir)
         shared = common(kind, one)
         if shared is None:
             help_ = "declare a record for values of several types"
@@ -63,42 +65,68 @@ def map_of(c: Expressions, entries: Sequence[ast.Entry], wanted: Type | None) ->
             c.error("RWF0213", message, entry.value.span, f"the others are {show(kind)}")
             shared = UNKNOWN
         kind = shared
-    return MapType(kind), ["map", nodes]
+    return MapType(kind), made
 
 
-def _each(c: Expressions, entries: Sequence[ast.Entry]) -> Iterator[tuple[ast.Entry, ast.Expr]]:
-    """Give the entries of a map one by one; a key that is there twice is reported."""
+def _with(c: Expressions, made: Node, entry: ast.Entry, value: Node) -> Node:
+    """Return the IR of a map with one more entry."""
+    if isinstance(entry.key, ast.Text):
+        _, key = c.expr(entry.key)
+        return do("put", made, key, value)
+    if made[0] == "do":
+        return do("put", made, const(entry.key.text), value)
+    return [*made[:-1], [*made[-1], [entry.key.text, value]]]
+
+
+def _each(c: Expressions, entries: Sequence[ast.Entry]) -> Iterator[ast.Entry]:
+    """Give the entries of a map one by one; a fixed key that is there twice is reported."""
     seen: set[str] = set()
     for entry in entries:
-        if entry.key.text in seen:
-            c.error("RWF0120", f"`{entry.key.text}` is there twice", entry.key.span, "again")
-        seen.add(entry.key.text)
-        yield entry, entry.value
+        if isinstance(entry.key, ast.Ident):
+            if entry.key.text in seen:
+                message = f"`{entry.key.text}` is there twice"
+                c.error("RWF0120", message, entry.key.span, "again")
+            seen.add(entry.key.text)
+        yield entry
 
 
 def update(c: Expressions, node: ast.Update) -> Typed:
     """Return the type and IR of a copy with changes."""
     kind, base = c.expr(node.base)
     shape = c.shape(kind)
-    nodes = []
-    for entry, value in _each(c, node.entries):
+    made: Node = ["update", base, []]
+    for entry in _each(c, node.entries):
         if shape is not None:
-            field = shape.fields.get(entry.key.text)
-            if field is None:
-                message = f"`{show(kind)}` has no field `{entry.key.text}`"
-                label = did_you_mean(entry.key.text, shape.fields, "not a field")
-                c.error("RWF0203", message, entry.key.span, label)
+            ir = _field(c, kind, shape, entry)
+            if ir is None:
                 continue
-            ir = c.value(value, field.type, f"field `{entry.key.text}`", field.name.span)
         elif isinstance(kind, MapType):
-            ir = c.value(value, kind.item, "a value of this map")
+            ir = c.value(entry.value, kind.item, "a value of this map")
         else:
-            _, ir = c.expr(value)
-        nodes.append([entry.key.text, ir])
+            _, ir = c.expr(entry.value)
+        made = _with(c, made, entry, ir)
     if shape is None and not isinstance(kind, MapType) and kind != UNKNOWN:
         message = f"`{{...}}` copies a record or a map, not {show(kind)}"
         return c.error("RWF0210", message, node.base.span)
-    return kind, ["update", base, nodes]
+    return kind, made
+
+
+def _field(c: Expressions, kind: Type, shape: Shape, entry: ast.Entry) -> Node | None:
+    """Return the IR of a field of a record that is copied; None after a report."""
+    if isinstance(entry.key, ast.Text):
+        c.expr(entry.value)
+        message = "the fields of a record are known by their names"
+        c.error("RWF0203", message, entry.key.span, "this key is computed")
+        return None
+    field = shape.fields.get(entry.key.text)
+    if field is None:
+        c.expr(entry.value)
+        message = f"`{show(kind)}` has no field `{entry.key.text}`"
+        label = did_you_mean(entry.key.text, shape.fields, "not a field")
+        c.error("RWF0203", message, entry.key.span, label)
+        return None
+    declared = field.name.span if field.home is c.definitions else None
+    return c.value(entry.value, field.type, f"field `{entry.key.text}`", declared)
 
 
 def comprehension(c: Expressions, node: ast.Comprehension) -> Typed:

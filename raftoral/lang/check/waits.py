@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 def callback(b: Body, node: ast.CallbackStmt) -> Node:
     """Return the IR of a `callback`, which opens one; `await` waits for it."""
     kind = b.type_of(node.type)
+    b.decoded.append(kind)
     options = steps.options(b, node.clauses, "a callback", frozenset({"timeout", "heartbeat"}))
     b.step(node.name)
     variable = b.declare(node.name, CallbackType(kind), "callback")

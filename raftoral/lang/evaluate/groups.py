@@ -85,17 +85,24 @@ class Bounds:
 
     def applied(self, f: Frame, group: Any) -> Effect[Any]:
         """Return the group of branches with its bounds."""
-        if self.limit is not None:
-            group = group.limit(_at_least(self.limit(f), 1, "a limit of branches"))
+        made: Effect[Any] = self._limited(f, self._tolerated(f, group))
+        return made
+
+    def _limited(self, f: Frame, group: Any) -> Any:
+        if self.limit is None:
+            return group
+        return group.limit(_at_least(self.limit(f), 1, "a limit of branches"))
+
+    def _tolerated(self, f: Frame, group: Any) -> Any:
         if not self.tolerant:
-            return group  # type: ignore[no-any-return]
+            return group
         failures = None
         if self.failures is not None:
             failures = _at_least(self.failures(f), 0, "a number of failures")
         if self.least is None:
-            return group.tolerate(failures=failures, percent=self.share)  # type: ignore[no-any-return]
+            return group.tolerate(failures=failures, percent=self.share)
         least = _at_least(self.least(f), 1, "a number of successes")
-        return group.enough(least, failures=failures, percent=self.share)  # type: ignore[no-any-return]
+        return group.enough(least, failures=failures, percent=self.share)
 
     def values(self, f: Frame, outcomes: Outcomes[Any]) -> list[Any]:
         """Return what each branch gave, none where it failed; fails if too many did."""

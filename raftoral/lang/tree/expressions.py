@@ -119,10 +119,10 @@ class Expressions(Transformer[Any, Any]):
 
     def entry(self, c: list[Any]) -> ast.Entry:
         key: Token = c[0]
-        name = ident(key)
+        name: Ident | ast.Text = ident(key)
         if key.type == "STRING":
-            fixed = literals.plain(name.span, name.span.start + 1, name.span.end - 1)
-            name = Ident(name.span, fixed)
+            found = literals.text(name.span, name.span.start + 1, name.span.end - 1)
+            name = found if isinstance(found, ast.Text) else Ident(found.span, str(found.value))
         return ast.Entry(span(key, c[1]), name, c[1])
 
     # literals
