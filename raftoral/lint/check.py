@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from raftoral.lang.diagnostics import Diagnostic
 from raftoral.lang.source import Source, Span
 from raftoral.lint.allowed import allows_at, first_line, import_allows
-from raftoral.lint.body import Body, made_by_decorator
+from raftoral.lint.body import Body
 from raftoral.lint.keys import Keys
+from raftoral.lint.kinds import Names
 from raftoral.lint.modules import Function, Module, Project, Variable
-from raftoral.lint.names import Names
 from raftoral.lint.steps import Steps
+from raftoral.lint.uses import made_by_decorator
 from raftoral.lint.variables import made_as
 
 if TYPE_CHECKING:

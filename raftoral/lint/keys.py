@@ -10,11 +10,12 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from raftoral.lint.kinds import GROUPS, Names, made_by
 from raftoral.lint.modules import Function, own_nodes
-from raftoral.lint.names import GROUPS, Names, Outside, made_by
+from raftoral.lint.names import Outside
 
 if TYPE_CHECKING:
-    from raftoral.lint.body import Visitor
+    from raftoral.lint.uses import Visitor
 
 Path: TypeAlias = tuple[str, ...]
 Seen: TypeAlias = "dict[Path, Step]"

@@ -12,8 +12,8 @@ from raftoral.lint.modules import own_nodes
 from raftoral.lint.names import Outside, called
 
 if TYPE_CHECKING:
-    from raftoral.lint.body import Visitor
-    from raftoral.lint.names import Names
+    from raftoral.lint.kinds import Names
+    from raftoral.lint.uses import Visitor
 
 _NO_EFFECT: Final = {
     **dict.fromkeys(("int", "bool", "float", "str", "bytes", "NoneType", "Decimal"), "a value"),

@@ -11,7 +11,7 @@ from raftoral.lint.names import Builtin, Outside
 from raftoral.lint.rules import rule_of, rule_of_builtin
 
 if TYPE_CHECKING:
-    from raftoral.lint.names import Names
+    from raftoral.lint.kinds import Names
 
 _FRESH: Final = frozenset({"list", "dict", "set", "bytearray", "iter"})
 _CONTAINERS: Final = frozenset({"collections", "array"})

@@ -12,7 +12,7 @@ import raftoral
 from raftoral.errors import NotRepeatable
 from raftoral.lint.check import check_paths
 from raftoral.lint.codes import PRELUDE, explanations
-from raftoral.lint.names import EFFECTS
+from raftoral.lint.kinds import EFFECTS
 from raftoral.registry.apps import load_workflows
 from raftoral.registry.python import start_python
 from raftoral.replay import effects
