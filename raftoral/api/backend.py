@@ -50,6 +50,7 @@ class Backend(Protocol):
         id: str | None = None,
         version: int | None = None,
         policy: Policy = "join",
+        request: str | None = None,
     ) -> Awaitable[Started]:
         """Start a run, or do what ``policy`` says if the id is taken."""
         ...

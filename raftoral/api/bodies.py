@@ -32,7 +32,7 @@ class StartRequest:
 
     With ``wait_ms`` the answer waits that long for the end of the run, and shows it as it stands
     then. ``policy`` says what happens if the ``id`` is taken: ``join``, ``reject`` or
-    ``retry_failed``.
+    ``retry_failed``. The same ``request`` is one start, so repeating is safe.
     """
 
     name: str
@@ -40,6 +40,7 @@ class StartRequest:
     id: str | None = None
     version: int | None = None
     policy: str = "join"
+    request: str | None = None
     wait_ms: int = 0
 
 

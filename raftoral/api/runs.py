@@ -52,6 +52,7 @@ async def _start(node: Backend, request: Request) -> object:
         id=body.id,
         version=body.version,
         policy=choice("policy", body.policy, POLICIES),
+        request=body.request,
     )
     if body.wait_ms > 0:
         return await _standing(node, run.id, body.wait_ms)

@@ -106,6 +106,7 @@ class Client:
             "id": id or uuid.uuid4().hex,
             "version": version,
             "policy": policy,
+            "request": uuid.uuid4().hex,
         }
         return _view(self._node.send("POST", "/v1/runs", body), RunView)
 

@@ -34,9 +34,11 @@ class StartRun(Command):
     any run refuses. ``retry_failed``: a run that ended and did not complete is replaced by a new one
     of the next generation; any other is joined. ``catalog_index`` is the index of group 0 that knew
     the definition. ``parent`` is empty, or who asked for the run (`family.Parent`); only then may
-    the id hold slashes. ``search`` names the cells that lists may ask for.
+    the id hold slashes. ``search`` names the cells that lists may ask for. ``request`` names this
+    very request of a user, empty for none.
 
-    Repeated, it joins what it began; a child's start does so whatever its version has become.
+    Repeated, it joins what it began: a request whatever its policy, a child's start whatever its
+    version has become.
     """
 
     tag = "start"
@@ -49,6 +51,7 @@ class StartRun(Command):
     policy: str = JOIN
     parent: bytes = b""
     search: list[str] = field(default_factory=list)
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)

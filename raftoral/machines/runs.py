@@ -73,7 +73,8 @@ class Run:
     ``reason`` says why it is paused or parked; ``paused`` is the reason of a pause that still
     holds, whoever owns the run. ``parent`` is a packed `raftoral.machines.children.Parent`; ``untold`` is the message that tells it the end, until that
     is acknowledged. ``origin`` is the group and number of the message that began the run, until
-    no copy of it can come any more. ``source`` says what a fork was made from.
+    no copy of it can come any more. ``source`` says what a fork was made from, ``request``
+    which request of a user began the run.
     """
 
     id: RunId
@@ -102,6 +103,7 @@ class Run:
     source: str = ""
     chain: bytes = b""
     """The digest of the history, event by event; see `raftoral.replay.history.chained`."""
+    request: str = ""
 
     @property
     def live(self) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from raftoral.machines.step import Step
 
 LIVE_RUNS_MAX: Final = 200_000
+REQUEST_LENGTH_MAX: Final = 200
 
 
 def start(step: Step, command: commands.StartRun) -> Result:
@@ -41,6 +42,8 @@ def start(step: Step, command: commands.StartRun) -> Result:
     if command.policy not in POLICIES:
         raise UsageError(f"a policy is one of {', '.join(POLICIES)}, not {command.policy!r:.40}")
     search.check_names(command.search)
+    if len(command.request) > REQUEST_LENGTH_MAX:
+        raise UsageError(f"the id of a request has at most {REQUEST_LENGTH_MAX} characters")
     known = runs.find(step.txn, command.run_id)
     if known is not None and not _gives_way(known, command):
         return _join(step, known, command, parent)
@@ -103,11 +106,14 @@ def _new(step: Step, command: commands.StartRun, old: Run | None) -> Run:
         parent=command.parent,
         search=tuple(command.search),
         origin=() if old is None else old.origin,
+        request=command.request,
     )
 
 
 def _gives_way(known: Run, command: commands.StartRun) -> bool:
     """Tell whether a run that ended makes room for another one; refuse if it is in the way."""
+    if command.request and command.request == known.request:
+        return False
     if command.policy == REJECT:
         raise Refused(
             "run_conflict", f"run {known.id} exists, it is {known.status}; use another id"

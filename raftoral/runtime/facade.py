@@ -59,18 +59,20 @@ class RunCalls(Asking):
         id: str | None = None,
         version: int | None = None,
         policy: Policy = "join",
+        request: str | None = None,
     ) -> Run[Any]:
         """Start a run on ``input`` (a map by name, or a list by position); return its handle.
 
         Without an ``id`` the run gets one. If it is taken, ``policy`` decides: ``join`` returns the
         run of the same workflow and input, ``reject`` refuses any, and ``retry_failed`` begins
         anew what ended without completing, and joins the rest. What is refused is a `RunConflict`.
+        Asked again with the same ``request``, it is one start under every policy.
         """
         name, version, kind = target(workflow, version)
         given = {} if input is None else input
         run_id = await self._ask(
             lambda engine: engine.services.requests.start(
-                name, given, run_id=id, version=version, policy=policy
+                name, given, run_id=id, version=version, policy=policy, request=request
             )
         )
         return Run(self, run_id, kind)

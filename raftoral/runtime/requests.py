@@ -63,14 +63,24 @@ class Requests:
 
     # -------------------------------------------------------------- starting
     async def start(
-        self, name: str, given: object, *, run_id: str | None, version: int | None, policy: str
+        self,
+        name: str,
+        given: object,
+        *,
+        run_id: str | None,
+        version: int | None,
+        policy: str,
+        request: str | None = None,
     ) -> RunId:
         """Start a run, or do what ``policy`` says if the id is taken; return its id.
 
-        The version is fixed now. `RunConflict` if the id names another run.
+        The version is fixed now. `RunConflict` if the id names another run. The same ``request`` is
+        one start, whatever the policy.
         """
         chosen = runs.check_run_id(run_id if run_id is not None else f"{name}-{uuid4().hex[:12]}")
-        command = await self._starts.command(chosen, name, version, given, policy=policy)
+        command = await self._starts.command(
+            chosen, name, version, given, policy=policy, request=request or uuid4().hex
+        )
         await self._say(chosen, command)
         return chosen
 

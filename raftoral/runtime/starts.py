@@ -36,6 +36,7 @@ class Starts:
         *,
         policy: str = JOIN,
         parent: bytes = b"",
+        request: str = "",
     ) -> StartRun:
         """Return the command that starts a run; no version is the newest one there is now.
 
@@ -53,4 +54,5 @@ class Starts:
             policy,
             parent,
             self.loader.search(definition),
+            request,
         )

@@ -67,6 +67,7 @@ class FakeNode:
     signals: list[tuple[str, str, Any, str | None]] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
+    requests: list[str | None] = field(default_factory=list)
     filters: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     breaks: Exception | None = None
@@ -118,10 +119,12 @@ class FakeNode:
         id: str | None = None,
         version: int | None = None,
         policy: str = "join",
+        request: str | None = None,
     ) -> Handle:
         """Start or join, as the contract says."""
         self._check()
         self.policies.append(policy)
+        self.requests.append(request)
         if name == "nothing":
             raise UnknownDefinition("no workflow named nothing is deployed")
         run_id = id or f"r{len(self.runs)}"

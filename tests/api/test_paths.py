@@ -129,6 +129,7 @@ def test_a_start_carries_its_policy_and_a_fork_its_place() -> None:
 
     with_client(node, use)
     assert node.policies == ["retry_failed"]
+    assert node.requests[0], "so that a start whose answer was lost can be repeated"
     assert node.calls == [("retry", ("r",), {"generation": 0})]
 
 

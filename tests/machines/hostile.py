@@ -154,7 +154,10 @@ def start(chance: Random, run_id: RunId, parent: bytes = b"") -> commands.StartR
     given = pack({"n": chance.randrange(2) if chance.random() < 0.2 else 0})
     policy = chance.choice(commands.POLICIES) if chance.random() < 0.5 else commands.JOIN
     search = chance.choice(([], [], ["a", "scope/c"]))
-    return commands.StartRun(run_id, name, Version(1), "m", given, Index(1), policy, parent, search)
+    request = chance.choice(("", "", "q1", "q2"))
+    return commands.StartRun(
+        run_id, name, Version(1), "m", given, Index(1), policy, parent, search, request
+    )
 
 
 def lifecycle(chance: Random, run_id: RunId) -> commands.Command:

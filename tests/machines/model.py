@@ -92,6 +92,7 @@ class ModelRun:
     generation: int = 0
     parent: bytes = b""
     search: list[str] = field(default_factory=list)
+    request: str = ""
     cells: dict[str, bytes] = field(default_factory=dict)
     children: dict[str, ModelChild] = field(default_factory=dict)
     callbacks: dict[str, ModelCallback] = field(default_factory=dict)
@@ -159,6 +160,9 @@ class Model:
             same = (known.name, known.given) == (command.name, given)
             again = command.parent != b"" and known.parent == command.parent
             failed = known.ended is not None and known.end != "completed"
+            if command.request and command.request == known.request:
+                self.join(known, command)
+                return
             if command.policy == "reject":
                 raise No("run_conflict")
             if again or command.policy != "retry_failed" or not failed:
@@ -173,6 +177,7 @@ class Model:
         )
         run.generation, run.parent, run.origin = generation, command.parent, origin
         run.search = list(command.search)
+        run.request = command.request
         parent = parent_of(command.parent)
         self.append(
             run,

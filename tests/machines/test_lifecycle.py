@@ -206,6 +206,29 @@ def test_reject_takes_no_run_of_that_id() -> None:
     assert again(group, "whatever")[:2] == ["refused", "usage"]
 
 
+def test_the_same_request_joins_the_run_that_it_began() -> None:
+    """A start whose answer was lost can be repeated under every policy; another request cannot."""
+    for policy in commands.POLICIES:
+        group = Group()
+
+        def begin(request: str, policy: str = policy, group: Group = group) -> Any:
+            data = pack({"x": 1})
+            return group.apply(
+                commands.StartRun(
+                    R, "w", runs.Version(1), "m", data, runs.Index(0), policy, request=request
+                )
+            )
+
+        assert begin("q1")[:2] == ["ok", "started"]
+        assert begin("q1")[:2] == ["ok", "joined"]
+        group.settle(Ended("failed", FAILED))
+        assert begin("q1")[:2] == ["ok", "joined"], "what it began has failed since"
+        assert group.run().generation == 0
+        other = {commands.JOIN: "joined", commands.REJECT: "run_conflict"}
+        assert begin("q2")[1] == other.get(policy, "started")
+        assert begin("q" * 201)[:2] == ["refused", "usage"]
+
+
 def test_retry_failed_replaces_what_did_not_complete() -> None:
     """A failed run makes room for one of the next generation; a live or completed one is joined."""
     group = Group()
