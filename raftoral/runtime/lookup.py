@@ -71,6 +71,19 @@ class Lookup:
         found = await self._subscriptions.until(Topic(group, chosen, STANDING), ended, timeout)
         return found if found is not None else await self.show(run_id)
 
+    async def appeared(self, run_id: RunId, timeout: float) -> bool:
+        """Tell whether a run that was asked for is there, waiting for it at most so many seconds."""
+
+        async def there() -> bool | None:
+            try:
+                await self.show(run_id, local=True)
+            except UnknownRun:
+                return None
+            return True
+
+        topic = Topic(self._routing.group_of(run_id), run_id, STANDING)
+        return bool(await self._subscriptions.until(topic, there, timeout))
+
     async def next_standing(self, run_id: str, last: RunView | None) -> RunView:
         """Return the run once its status, owner or reason is another than in ``last``."""
         chosen = runs.check_known_id(run_id)

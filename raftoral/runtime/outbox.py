@@ -267,7 +267,9 @@ class _Settled(NamedTuple):
 def _refused(number: int, message: Message, error: RaftoralError) -> _Settled:
     """Return what becomes of a message that its receiver will never take."""
     if isinstance(message, Say):
+        log.debug("message %d is of no use to %s: %s", number, message.to, error)
         return _Settled(number)
+    log.warning("run %s does not begin: %s", message.run_id, error)
     news = children.refusal(message, failure_of(error))
     return _Settled(number, None if news is None else news.encode())
 

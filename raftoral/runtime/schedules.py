@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from raftoral.codec import pack, unpack
 from raftoral.convert import to_plain
-from raftoral.errors import InvalidInput, LimitExceeded, ScheduleConflict, UnknownSchedule
+from raftoral.errors import (
+    InvalidInput,
+    LimitExceeded,
+    ScheduleConflict,
+    Unavailable,
+    UnknownSchedule,
+)
 from raftoral.ids import GroupId, Index, Millis
 from raftoral.machines import runs, schedules
 from raftoral.machines.commands import (
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     from raftoral.ids import RunId
     from raftoral.machines.command import Command
+    from raftoral.runtime.lookup import Lookup
     from raftoral.runtime.routing import Routing
     from raftoral.runtime.starts import Starts
     from raftoral.values import Value
@@ -44,10 +51,13 @@ TRIES_MAX: Final = 5
 class Schedules:
     """The schedules as one node can show and change them."""
 
-    def __init__(self, routing: Routing, starts: Starts, now: Callable[[], Millis]) -> None:
+    def __init__(
+        self, routing: Routing, starts: Starts, lookup: Lookup, now: Callable[[], Millis]
+    ) -> None:
         """``now`` is the cluster's clock as this node can best tell it."""
         self._routing = routing
         self._starts = starts
+        self._lookup = lookup
         self._now = now
         routing.serve("schedule.show", self._serve_show)
         routing.serve("schedule.list", self._serve_list)
@@ -157,7 +167,14 @@ class Schedules:
         """Start a run now, whatever goes on; return its id. The same moment ``at`` is one run."""
         moment = Millis(at) if at is not None else self._now()
         await self._start(schedule, lambda _view: [moment])
-        return schedules.run_id_of(schedule, moment)
+        run_id = schedules.run_id_of(schedule, moment)
+        # Its start is on its way from one group to another; who triggers it will look at it.
+        if not await self._lookup.appeared(run_id, self._routing.timeout_s):
+            raise Unavailable(
+                f"run {run_id} has not begun yet; if it stays away, the log of the node that leads "
+                "the schedule's group says why"
+            )
+        return run_id
 
     async def backfill(self, schedule: str, start: int, end: int) -> list[RunId]:
         """Start a run for each time of a schedule from ``start`` to ``end``; return their ids.

@@ -65,7 +65,9 @@ class Services:
         self.starts = Starts(self.routing, loader, self.definitions)
         self.requests = Requests(self.routing, self.starts, self.lookup, self.subscriptions)
         self.forking = Forking(self.lookup, self.histories, self.starts)
-        self.schedules = Schedules(self.routing, self.starts, lambda: host.stamp_now(MANAGEMENT))
+        self.schedules = Schedules(
+            self.routing, self.starts, self.lookup, lambda: host.stamp_now(MANAGEMENT)
+        )
         self._outboxes = Outboxes(self.routing, self.starts, self.lookup)
         self._firing = Firing(self.routing, host.stamp_now)
 

@@ -241,7 +241,7 @@ def _sides(event: execution.Event) -> Iterator[tuple[RunId, str]]:
             yield run.id, STEPS
             if run.status != runs.RUNNING or is_kind(settled[-1], Resumed):
                 yield run.id, STANDING
-        case execution.Regenerated(run):
+        case execution.RunStarted(run) | execution.Regenerated(run):
             yield run.id, STEPS
             yield run.id, STANDING
         case execution.OwnerChanged(run):

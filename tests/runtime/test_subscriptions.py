@@ -261,6 +261,7 @@ def test_which_events_change_which_side() -> None:
         assert await woken(settled("paused", Paused("why"))) == {STEPS, STANDING}
         assert await woken(settled("running", Resumed())) == {STEPS, STANDING}
         assert await woken(execution.Regenerated(record())) == {STEPS, STANDING}
+        assert await woken(execution.RunStarted(record(), b"")) == {STEPS, STANDING}
         assert await woken(execution.OwnerChanged(record(), NodeId(1))) == {STANDING}
         assert await woken(execution.Forgotten(RUN)) == {STEPS, STANDING}
         assert await woken(execution.Signalled(RUN, "s")) == set()
