@@ -6,14 +6,12 @@ import hashlib
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bench.processes import Cluster
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.processes, pytest.mark.xdist_group("processes")]
 
@@ -208,6 +206,38 @@ def test_a_node_that_the_rest_cannot_spare_is_not_removed(tmp_path: Path) -> Non
         assert left.returncode == 0, left
         _start(cluster, "r", 1, 1)
         assert _wait(cluster, 1, "r")["result"] == 1
+
+
+def test_children_in_other_groups_run_once_though_the_leaders_are_killed(tmp_path: Path) -> None:
+    """Kill -9 of a leader after the other: each child is one run, and its end is told once."""
+    app = Path(__file__).with_name("family.py")
+    with Cluster(tmp_path, app=app, arguments=("--groups", "3")) as cluster:
+        parents = [f"p-{number}" for number in range(12)]
+        for number, run_id in enumerate(parents):
+            body = {"name": "family.parent", "input": {"number": number}, "id": run_id}
+            cluster.post(cluster.members[number % 3], "/v1/runs", body)
+        for group in (1, 2):
+            time.sleep(0.5)
+            status = cluster.get(cluster.members[0], "/v1/status")
+            leader = next(each["leader"] for each in status["groups"] if each["id"] == group)
+            victim = cluster.members[leader - 1]
+            victim.kill()
+            time.sleep(0.2)
+            victim.start()
+            victim.wait_ready(cluster.client)
+        for number, run_id in enumerate(parents):
+            ended = _wait(cluster, number % 3, run_id)
+            assert (ended["status"], ended["result"]) == ("completed", number + 10), ended
+            history = cluster.get(cluster.members[0], f"/v1/runs/{run_id}/history")
+            told = [e["fields"]["path"] for e in history["events"] if e["kind"] == "ChildDone"]
+            paths = [f"turn-{turn}[{side}]/{'ab'[side]}" for turn in range(5) for side in range(2)]
+            assert sorted(told) == sorted(paths)
+        listed = cluster.get(cluster.members[1], "/v1/runs?limit=1000")["runs"]
+        children = [run for run in listed if run["parent"]]
+        assert len(listed) == len(parents) * 11
+        assert {run["status"] for run in children} == {"completed"}
+        assert {run["group"] for run in children} == {1, 2, 3}
+        assert {run["generation"] for run in listed} == {0}
 
 
 def _cli(*arguments: str) -> subprocess.CompletedProcess[str]:
