@@ -14,6 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack
+import msgspec
 
 from raftoral.errors import CorruptionError, InvalidInput, LimitExceeded
 from raftoral.values import (
@@ -29,11 +30,15 @@ from raftoral.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 VALUE_BYTES_MAX: Final = 256 * 1024
 DEPTH_MAX: Final = 64
 ITEMS_MAX: Final = 100_000
+
+# One buffer for all: `packb` takes a new one of 256 KiB from the system each time. Packing calls no
+# Python and so is never interrupted by another thread.
+_pack: Final = msgpack.Packer().pack
 
 _DECIMAL, _MONEY, _DURATION, _TIMESTAMP = 1, 2, 3, 4
 _PLAIN: Final = frozenset({type(None), bool, str, bytes})
@@ -62,7 +67,7 @@ def pack(
     place, and `LimitExceeded` above 256 KiB. ``names`` are how the items of a list are called.
     """
     try:
-        data = cast(bytes, msgpack.packb(_canonical(value, 0, floats)))
+        data = cast(bytes, _pack(_canonical(value, 0, floats)))
     except _Unfit as unfit:
         raise InvalidInput(f"{_at(unfit.place, names)} {unfit}") from None
     except UnicodeEncodeError as error:
@@ -236,13 +241,29 @@ def _at(place: list[str | int], names: Sequence[str]) -> str:
 
 
 # ------------------------------------------------------------------ records of our own
-def pack_record(record: Sequence[Any]) -> bytes:
-    """Return the bytes of one of the library's own records: a list of ints, texts and bytes.
+pack_record: Final[Callable[[Sequence[Any]], bytes]] = msgspec.msgpack.Encoder().encode
+"""Return the bytes of one of the library's own records: a list of ints, texts and bytes.
 
-    No check and no sorting: records are written by this library only, hold no maps and are equal
-    where their fields are.
+No check and no sorting: records are written by this library only, hold no maps and are equal where
+their fields are. A named tuple is the list of its fields.
+"""
+
+
+def record_reader(kind: Any) -> Callable[[bytes | memoryview], Any]:
+    """Return a function that reads records of one type: named tuples, or lists or tuples of some.
+
+    The types of all fields are checked while it reads, and no length is believed that the bytes do
+    not hold; it raises `CorruptionError`. Bounds of numbers are for the caller to check.
     """
-    return cast(bytes, msgpack.packb(record))
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def read(data: bytes | memoryview) -> Any:
+        try:
+            return decode(data)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise CorruptionError(f"these bytes hold no such record: {error}") from None
+
+    return read
 
 
 def unpack_record(data: bytes | memoryview) -> list[Any]:

@@ -34,9 +34,7 @@ class Clock(Protocol):
 class SystemClock:
     """The clocks of the operating system."""
 
-    def monotonic(self) -> float:
-        """Return the seconds of the monotonic clock."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
 
     def wall(self) -> Millis:
         """Return the milliseconds of the wall clock."""
@@ -85,12 +83,13 @@ class PeerClocks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._heard: dict[NodeId, float] = {}
         self._offsets: dict[NodeId, int] = {}
 
     def heard(self, node: NodeId) -> None:
         """Note that something came from ``node``."""
-        self._heard[node] = self._clock.monotonic()
+        self._heard[node] = self._monotonic()
 
     def told(self, node: NodeId, wall: Millis) -> None:
         """Note what ``node`` says the time is."""

@@ -196,6 +196,15 @@ class Group:
         if ready.hard_state is not None:
             self.store.set_hard_state(ready.hard_state)
 
+    def advance(self, ready: Ready) -> None:
+        """Do what may follow the sync, and tell the core that all of ``ready`` is done."""
+        self.note_role()
+        if ready.read_states:
+            self.reads.answered(ready.read_states)
+        if ready.committed:
+            self.apply(ready.committed)
+        self.raw.advance()
+
     def apply(self, committed: Sequence[Entry]) -> None:
         """Give committed entries to the machine and stage what it wrote."""
         store, machine, txn = self.store, self.machine, self.store.machine

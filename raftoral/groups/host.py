@@ -115,6 +115,7 @@ class Host:
         self._transport = transport
         self._clock = clock
         self._chance = chance
+        self._slow_sync_seconds = config.election_seconds / 2
         self._nonce = b"".join(chance(256).to_bytes(1, "big") for _ in range(8))
         self._answers = Answers()
         self._forwarded = Forwarded()
@@ -122,7 +123,6 @@ class Host:
         self._hints: dict[GroupId, NodeId] = {}
         self._snapshots = Snapshots(
             transport,
-            self.router.message,
             clock.monotonic,
             self._later,
             config.snapshot_stall_ms / 1_000,
@@ -134,6 +134,7 @@ class Host:
         self._news_due = False
         self._stopped: BaseException | None = None
         self._ticks = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         transport.on_frame = self.deliver
         transport.on_read = self._on_read
@@ -201,6 +202,13 @@ class Host:
         if forget:
             self._store.drop(gid)
 
+    def _the_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the loop of the node; asking asyncio costs a system call each time."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
+
     # -------------------------------------------------------------- in: frames
     def deliver(self, sender: NodeId, frame: Frame) -> None:
         """Take a frame of a peer; what it leads to is done when all of the read was taken.
@@ -219,20 +227,13 @@ class Host:
 
     def _on_read(self, more: bool) -> None:  # a callback's only argument
         """Drain in the turn that read, unless more is there already: then one sync serves all."""
-        if more:
-            self.schedule()
-        elif not self._scheduled:
+        if not (more or self._scheduled):
             self.drain()
 
     def _take(self, sender: NodeId, frame: Frame) -> None:
         kind = frame.kind
         if kind is Kind.RAFT:
-            for gid, message in self.router.messages(sender, frame):
-                group = self.groups.get(gid)
-                if group is not None:
-                    group.raw.step(message)
-                else:
-                    self.router.unknown_groups[gid] += 1
+            self.router.deliver(sender, frame, self.groups)
         elif kind is Kind.PROPOSE:
             self._on_propose(sender, frame)
         elif kind is Kind.PROPOSED:
@@ -334,7 +335,7 @@ class Host:
         """Ask for one drain after everything that this turn of the loop reads."""
         if not self._scheduled and self._stopped is None:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._scheduled_drain)
+            self._the_loop().call_soon(self._scheduled_drain)
 
     def _scheduled_drain(self) -> None:
         self._scheduled = False
@@ -347,55 +348,60 @@ class Host:
         often have the next entries by then, which carry it.
         """
         news, self._news_due = self._news_due, False
+        # What callers ask for meanwhile is done by the next round.
+        scheduled, self._scheduled = self._scheduled, True
         rounds = 0
         try:
-            while self._stopped is None and self._round(news=news):
+            while (
+                rounds < ROUNDS_MAX and self._stopped is None and (work := self._ready(news=news))
+            ):
+                self._round(work)
                 rounds += 1
-                if rounds == ROUNDS_MAX:
-                    self.schedule()
-                    break
             self._transport.flush()
         except BaseException as error:
             # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
-        if any(group.raw.has_news for group in self.groups.values()):
-            self._news_due = True
+        self._scheduled = scheduled
+        self._news_due = any(group.raw.has_news for group in self.groups.values())
+        if self._news_due or rounds == ROUNDS_MAX:
             self.schedule()
 
-    def _round(self, *, news: bool) -> bool:
-        """Go once through the fixed order; False if there was nothing to do."""
+    def _ready(self, *, news: bool) -> list[tuple[Group, Ready]]:
+        """Take what each group wants done, what was proposed and asked here included."""
         self._admit()
-        work = [
-            (group, group.raw.ready(news=news))
-            for group in self.groups.values()
-            if group.raw.has_ready(news=news)
-        ]
-        if not work:
-            return False
+        work = []
+        for group in self.groups.values():
+            raw = group.raw
+            if raw.has_ready(news=news):
+                work.append((group, raw.ready(news=news)))
+        return work
+
+    def _round(self, work: list[tuple[Group, Ready]]) -> None:
+        """Go once through the fixed order."""
+        must_sync = False
         # A leader's appends leave before its own sync: it does not count itself until `advance`.
         for group, ready in work:
-            self._post(group, ready.messages)
+            if ready.messages:
+                self._post(group, ready.messages)
         self._send()
         for group, ready in work:
             group.append(ready)
+            must_sync = must_sync or ready.must_sync
         # Disk before wire: votes and acknowledgements leave only once what they vouch for would
         # survive a crash. One sync serves all groups.
-        if any(ready.must_sync for _, ready in work):
+        if must_sync:
             self._sync()
         for group, ready in work:
-            self._post(group, ready.messages_after_sync)
+            if ready.messages_after_sync:
+                self._post(group, ready.messages_after_sync)
         self._send()
         for group, ready in work:
-            group.note_role()
-            group.reads.answered(ready.read_states)
-            if ready.committed:
-                group.apply(ready.committed)
-            group.raw.advance()
+            group.advance(ready)
         for group, ready in work:
             self._report(group, ready)
-        for origin, frame in self._answers.frames():
-            self._transport.send(origin, frame)
-        return True
+        if self._answers.due:
+            for origin, frame in self._answers.frames():
+                self._transport.send(origin, frame)
 
     def _admit(self) -> None:
         """Put what was proposed and asked here since the last round on its way."""
@@ -410,22 +416,24 @@ class Host:
                 else:
                     queue, group.queue = group.queue, []
                     self._forward(gid, group.leader, queue, wants_result=False)
-            group.reads.send(group.raw.read_index)
+            if group.reads.asked:
+                group.reads.send(group.raw.read_index)
         if self._away:
             away, self._away = self._away, {}
             for gid, queue in away.items():
                 self._forward(gid, self._member_of(gid), queue, wants_result=True)
 
     def _post(self, group: Group, messages: list[Message]) -> None:
-        if messages:
-            for offer in self.router.post(group.gid, messages):
-                self._snapshots.begin(group, offer)
+        for offer in self.router.post(group.gid, messages):
+            self._snapshots.begin(group, offer)
 
     def _send(self) -> None:
-        for gid, node in self.router.send():
-            if (group := self.groups.get(gid)) is not None:
-                group.raw.report_unreachable(node)
-        self._transport.flush()
+        """Write what was posted. Nothing that waits for a later step may be posted yet."""
+        if self.router.has_queued:
+            for gid, node in self.router.send():
+                if (group := self.groups.get(gid)) is not None:
+                    group.raw.report_unreachable(node)
+            self._transport.flush()
 
     def _sync(self) -> None:
         """Make everything buffered survive a crash; a node that is slow at it hands over.
@@ -433,7 +441,7 @@ class Host:
         Seldom, because where all disks are slow, leaders that step aside at once commit nothing.
         """
         self._store.flush(sync=True)
-        if self._store.sync_seconds > self.config.election_seconds / 2:
+        if self._store.sync_seconds > self._slow_sync_seconds:
             self.slow_syncs += 1
             log.warning("a sync took %.0f ms", self._store.sync_seconds * 1_000)
             now = self._clock.monotonic()
@@ -499,7 +507,7 @@ class Host:
         """Queue a proposal for the next drain; return its outcome."""
         if self._stopped is not None:
             raise NodeStopped("this node was stopped")
-        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        outcome: asyncio.Future[Result] = self._the_loop().create_future()
         self._queue(gid, Proposal(kind, payload, deadline, telling(outcome)))
         return outcome
 

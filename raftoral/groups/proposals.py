@@ -315,7 +315,7 @@ class Answers:
     """Results for nodes that are no members, collected per drain."""
 
     def __init__(self) -> None:
-        self._due: dict[NodeId, list[tuple[int, bytes]]] = {}
+        self.due: dict[NodeId, list[tuple[int, bytes]]] = {}
 
     def waiting(self, origin: NodeId, number: int) -> Waiting:
         """Return who waits on behalf of proposal ``number`` of node ``origin``."""
@@ -323,11 +323,11 @@ class Answers:
 
     def add(self, origin: NodeId, number: int, answer: bytes) -> None:
         """Note an answer to be sent."""
-        self._due.setdefault(origin, []).append((number, answer))
+        self.due.setdefault(origin, []).append((number, answer))
 
     def frames(self) -> Iterable[tuple[NodeId, Frame]]:
         """Return the APPLIED frames to send now, and forget them."""
-        due, self._due = self._due, {}
+        due, self.due = self.due, {}
         for origin, answers in due.items():
             body: list[Any] = []
             size = 0

@@ -27,19 +27,17 @@ class Reads:
         """``nonce`` keeps the answers to an earlier process of this node apart."""
         self._nonce = nonce
         self._count = 0
-        self._asked: list[asyncio.Future[None]] = []
+        self.asked: list[asyncio.Future[None]] = []
         self._sent: dict[bytes, list[asyncio.Future[None]]] = {}
         self._indexed: list[tuple[Index, list[asyncio.Future[None]]]] = []
 
     def ask(self, answer: asyncio.Future[None]) -> None:
         """Let ``answer`` be set once everything committed by now is applied."""
-        self._asked.append(answer)
+        self.asked.append(answer)
 
     def send(self, read_index: Callable[[bytes], None]) -> None:
-        """Put the collected questions to the core, as one."""
-        if not self._asked:
-            return
-        asked, self._asked = self._asked, []
+        """Put the collected questions, if there are any, to the core as one."""
+        asked, self.asked = self.asked, []
         self._count += 1
         context = self._nonce + self._count.to_bytes(8, "big")
         try:
@@ -81,12 +79,12 @@ class Reads:
 
     def fail_all(self, error: RaftoralError) -> None:
         """Fail everyone who waits."""
-        _fail(self._asked, error)
+        _fail(self.asked, error)
         for waiting in self._sent.values():
             _fail(waiting, error)
         for _, waiting in self._indexed:
             _fail(waiting, error)
-        self._asked, self._sent, self._indexed = [], {}, []
+        self.asked, self._sent, self._indexed = [], {}, []
 
 
 def _fail(waiting: list[asyncio.Future[None]], error: RaftoralError) -> None:

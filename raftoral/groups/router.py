@@ -1,9 +1,9 @@
 """Messages of the cores to frames, and frames back to messages.
 
-Owns how Raft messages travel: all of one drain to one peer share few frames, and what is the same
-for several peers is encoded once. Never decides anything. The rules it keeps: a message is from
-whom its connection says, and for this node; a message for a group that is not here is counted and
-dropped, since peers send again what matters.
+Owns how Raft messages travel: all of one drain to one peer share few frames. Never decides
+anything. The rules it keeps: a message that claims to come from somebody else than its connection
+does not reach a core; a message for a group that is not here is counted and dropped, since peers
+send again what matters.
 """
 
 from __future__ import annotations
@@ -12,17 +12,21 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.errors import PeerError
-from raftoral.ids import GroupId, NodeId
-from raftoral.raft.messages import Message, MessageType, decode, encode
-from raftoral.transport.frame import Frame, Kind, frame_of
+from raftoral.ids import MANAGEMENT, GroupId, NodeId
+from raftoral.raft.log import ENTRY_OVERHEAD_BYTES
+from raftoral.raft.messages import Message, MessageType, check
+from raftoral.transport.frame import Frame, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from raftoral.groups.group import Group
     from raftoral.transport.base import Transport
 
 _FRAME_PAYLOAD: Final = 256 * 1024
 """Messages join a frame up to this size; a larger one travels alone."""
+_MESSAGE_BYTES: Final = 128
+"""What a message takes beyond its entries, at most, if it carries no long context."""
 
 
 class Router:
@@ -31,8 +35,7 @@ class Router:
     def __init__(self, node: NodeId, transport: Transport) -> None:
         self._node = node
         self._transport = transport
-        self._out: dict[NodeId, list[Any]] = {}
-        self._encoded: tuple[tuple[Any, ...], bytes] = ((), b"")
+        self._out: dict[NodeId, list[tuple[GroupId, Message]]] = {}
         self.unknown_groups: Counter[GroupId] = Counter()
         """How many messages came for a group that is not here."""
 
@@ -49,55 +52,52 @@ class Router:
             body = self._out.get(message.to)
             if body is None:
                 body = self._out[message.to] = []
-            body += (group, self._bytes_of(message))
+            body.append((group, message))
         return offers
 
-    def _bytes_of(self, message: Message) -> bytes:
-        """Encode a message, unless the one before it was the same for another peer."""
-        content = (message[0], *message[3:])
-        if content != self._encoded[0]:
-            self._encoded = content, encode(message)
-        return self._encoded[1]
+    @property
+    def has_queued(self) -> bool:
+        """Whether `send` has anything to send."""
+        return bool(self._out)
 
     def send(self) -> list[tuple[GroupId, NodeId]]:
         """Send what is queued; return the groups and peers whose messages could not leave."""
-        if not self._out:
-            return []
         lost: list[tuple[GroupId, NodeId]] = []
-        out, self._out, self._encoded = self._out, {}, ((), b"")
-        shared: list[Any] = []
-        frames: list[Frame] = []
+        out, self._out = self._out, {}
         for to, body in out.items():
-            if body != shared:
-                shared, frames = body, _frames(body)
-            for frame in frames:
+            for frame in _frames(body):
                 if not self._transport.send(to, frame):
-                    lost += [(GroupId(gid), to) for gid in frame.body[::2]]
+                    lost += [(gid, to) for gid, _ in frame.body]
         return lost
 
-    def messages(self, sender: NodeId, frame: Frame) -> Iterator[tuple[GroupId, Message]]:
-        """Yield the messages of a RAFT frame with their groups; `PeerError` for a bad one."""
-        body = frame.body
-        for at in range(0, len(body) - 1, 2):
-            group, data = body[at], body[at + 1]
-            if type(group) is not int or type(data) is not bytes:
-                raise PeerError("the peer sent a RAFT frame with a body of another shape")
-            yield GroupId(group), self.message(sender, data)
-
-    def message(self, sender: NodeId, data: bytes) -> Message:
-        """Return the message that ``sender`` encoded for this node; `PeerError` if it is none."""
-        return decode(data, sender, self._node)
+    def deliver(self, sender: NodeId, frame: Frame, groups: Mapping[GroupId, Group]) -> None:
+        """Step the messages of a RAFT frame; `PeerError` at the first bad one."""
+        for gid, message in frame.body:
+            check(message)
+            if message.from_ != sender or message.to != self._node:
+                raise PeerError(
+                    f"node {sender} sent a message from node {message.from_} to node {message.to}"
+                )
+            group = groups.get(gid)
+            if group is not None:
+                group.raw.step(message)
+            else:
+                self.unknown_groups[gid] += 1
 
 
 def _frames(body: list[Any]) -> list[Frame]:
-    """Cut ``[group, data, group, data, ...]`` into frames."""
-    frames = []
-    start = size = 0
-    for at in range(1, len(body), 2):
-        length = len(body[at]) + 16
+    """Cut ``[(group, message), ...]`` into frames."""
+    if len(body) == 1:
+        return [Frame(Kind.RAFT, MANAGEMENT, body)]
+    cuts, size = [0], 0
+    for at, (_, message) in enumerate(body):
+        length = _MESSAGE_BYTES + len(message.context)
+        length += sum([len(entry.data) + ENTRY_OVERHEAD_BYTES for entry in message.entries])
         if size and size + length > _FRAME_PAYLOAD:
-            frames.append(frame_of(Kind.RAFT, *body[start : at - 1]))
-            start, size = at - 1, 0
+            cuts.append(at)
+            size = 0
         size += length
-    frames.append(frame_of(Kind.RAFT, *body[start:]))
-    return frames
+    ends = [*cuts[1:], len(body)]
+    return [
+        Frame(Kind.RAFT, MANAGEMENT, body[start:end]) for start, end in zip(cuts, ends, strict=True)
+    ]

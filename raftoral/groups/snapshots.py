@@ -16,15 +16,25 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from raftoral.errors import LimitExceeded, PeerError, UsageError
-from raftoral.raft.messages import Message, Snapshot, encode
+from raftoral.codec import pack_record, unpack_record
+from raftoral.errors import CorruptionError, LimitExceeded, PeerError, UsageError
+from raftoral.ids import Term
+from raftoral.raft.messages import (
+    NUMBER_MAX,
+    Message,
+    MessageType,
+    Snapshot,
+    meta_from_wire,
+    meta_to_wire,
+)
 from raftoral.transport.frame import Frame, Kind, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from raftoral.groups.group import Group
-    from raftoral.ids import GroupId, Index, NodeId, Term
+    from raftoral.ids import GroupId, Index, NodeId
+    from raftoral.raft.messages import SnapshotMeta
     from raftoral.storage.snapshots import SnapshotExport, SnapshotImport
     from raftoral.transport.base import Transport
 
@@ -41,7 +51,7 @@ _REPEATS: Final = 4
 class _Part(IntEnum):
     """What a SNAPSHOT frame carries."""
 
-    BEGIN = 0  # the core's message
+    BEGIN = 0  # the leader's term, and the meta data
     CHUNK = 1
     END = 2  # the digest of all chunks
 
@@ -106,19 +116,17 @@ class Snapshots:
     def __init__(
         self,
         transport: Transport,
-        read: Callable[[NodeId, bytes], Message],
         monotonic: Callable[[], float],
         later: Callable[[float, Callable[[], None]], None],
         stall_seconds: float,
         bytes_per_second: int,
         first_transfer: int,
     ) -> None:
-        """``read`` checks and returns the message that a node packed for this one.
+        """``later`` calls back after some seconds, unless the node stops, and flushes.
 
-        ``later`` calls back after some seconds, unless the node stops, and flushes. Transfers are numbered from ``first_transfer`` on, which no other process of this node used.
+        Transfers are numbered from ``first_transfer`` on, which no other process of this node used.
         """
         self._transport = transport
-        self._read = read
         self._monotonic = monotonic
         self._later = later
         self._stall_seconds = stall_seconds
@@ -259,9 +267,10 @@ class Snapshots:
         self._transport.send(sender, ack)
 
     def _take_begin(self, group: Group, sender: NodeId, transfer: int, data: bytes) -> _Verdict:
-        message = self._read(sender, data)
-        if message.snapshot is None:
-            raise PeerError("the peer began a snapshot without saying of what")
+        term, meta = _begun(data)
+        message = Message(
+            MessageType.SNAPSHOT, self._transport.local.node, sender, term, snapshot=Snapshot(meta)
+        )
         if not group.raw.wants_snapshot(message):
             group.raw.step(message)  # Its answer tells the leader where this log stands.
             return _Verdict.DONE
@@ -272,7 +281,7 @@ class Snapshots:
             sender,
             transfer,
             message,
-            group.store.importer(message.snapshot.meta),
+            group.store.importer(meta),
             self._monotonic(),
         )
         return _Verdict.GO_ON
@@ -361,8 +370,20 @@ def _goes_on(each: _CatchingUp, now: float, late: float) -> bool:
     return each.match < each.goal and each.moved_at >= late
 
 
+def _begun(data: bytes) -> tuple[Term, SnapshotMeta]:
+    """Return the leader's term and what it sends; `PeerError` if the bytes hold neither."""
+    try:
+        term, *meta = unpack_record(data)
+    except (CorruptionError, ValueError):
+        term, meta = 0, []
+    if type(term) is not int or not 0 < term <= NUMBER_MAX:
+        raise PeerError("the peer began a snapshot without saying of what")
+    return Term(term), meta_from_wire(meta)
+
+
 def _parts(message: Message, export: SnapshotExport) -> Iterator[tuple[_Part, bytes]]:
-    yield _Part.BEGIN, encode(message)
+    assert message.snapshot is not None, "an offer says of what"
+    yield _Part.BEGIN, pack_record([message.term, *meta_to_wire(message.snapshot.meta)])
     for chunk in export:
         yield _Part.CHUNK, chunk
     yield _Part.END, export.digest

@@ -197,6 +197,8 @@ class RaftLog:
             raise MissingError(high - 1)
         if low >= self._kept_first:
             begin = low - self._kept_first
+            if high == low + 1:
+                return (self._kept[begin],)
             return _cut(self._kept[begin : high - self._kept_first], bytes_max)
         if low < self.first_index():
             raise CompactedError(low)
@@ -371,4 +373,4 @@ def _cut(entries: Iterable[Entry], bytes_max: int) -> tuple[Entry, ...]:
 
 
 def _size(entries: Sequence[Entry]) -> int:
-    return sum(len(entry.data) for entry in entries) + ENTRY_OVERHEAD_BYTES * len(entries)
+    return sum([len(entry.data) for entry in entries]) + ENTRY_OVERHEAD_BYTES * len(entries)

@@ -1,9 +1,9 @@
 """What travels between Raft cores and what must survive a crash.
 
 Owns the entry, the hard state, the configuration, the snapshot and the one message type of the
-protocol, with their bytes on the wire. Never decides anything: a `Message` that `decode` returns is
-well formed, not wise. The rules it keeps: nothing a peer sends reaches the core before the type and
-the bounds of its every field were checked; and who sent it is known from the connection alone.
+protocol, which are also their forms on the wire. Never decides anything: a `Message` that passes
+`check` is well formed, not wise. The rule it keeps: nothing a peer sends reaches the core before
+the bounds of its every field were checked; the types were by whoever read it.
 
 Source: Raft paper, figure 2; the message types are those of etcd's Raft.
 """
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from raftoral.codec import pack_record, unpack_record
 from raftoral.errors import CorruptionError, PeerError
 from raftoral.ids import NOBODY, Index, NodeId, Term
 
@@ -229,59 +228,32 @@ class Message(NamedTuple):
     snapshot: Snapshot | None = None
 
 
-# ------------------------------------------------------------------ the bytes of a message
-def encode(message: Message) -> bytes:
-    """Return the bytes of ``message`` without sender and receiver, so that all receivers share them.
+# ------------------------------------------------------------------ what a peer may send
+def check(message: Message) -> None:
+    """Raise `PeerError` unless ``message``, whose fields have their types, is well formed.
 
-    They are a record of ten fields: type, term, log term, index, commit, entries, reject, reject
-    hint, context, and the snapshot's four fields or None.
+    Its numbers are within bounds, and its entries follow each other without a gap, right behind
+    ``index``. A snapshot does not travel as a message.
     """
-    type_, _, _, term, log_term, index, commit, entries, reject, hint, context, snapshot = message
-    snap = None if snapshot is None else [*meta_to_wire(snapshot.meta), snapshot.data]
-    return pack_record((type_, term, log_term, index, commit, entries, reject, hint, context, snap))
-
-
-def decode(data: bytes, sender: NodeId, to: NodeId) -> Message:
-    """Return the message that ``sender`` encoded for ``to``.
-
-    Raises `PeerError` unless every field has its type and bounds and the entries follow each
-    other without a gap, right behind ``index``.
-    """
-    try:
-        wire = unpack_record(data)
-    except CorruptionError as error:
-        raise PeerError(f"the peer sent a message that is none: {error}") from None
-    if len(wire) != 10:
-        raise PeerError("a Raft message is a list of 10")
-    kind, term, log_term, index, commit, entries, reject, hint, context, snap = wire
-    message_type = _MESSAGE_TYPES.get(kind) if type(kind) is int else None
-    if message_type is None:
-        raise PeerError(f"no Raft message has the type {kind!r:.20}")
-    for number in (term, log_term, index, commit, hint):
-        if type(number) is not int or not 0 <= number <= NUMBER_MAX:
-            raise PeerError(_BAD_NUMBER.format(number))
-    if term == 0 and message_type is not MessageType.READ_INDEX:
+    type_, _, _, term, log_term, index, commit, entries, _, hint, context, snapshot = message
+    numbers = (term, log_term, index, commit, hint)
+    if min(numbers) < 0 or max(numbers) > NUMBER_MAX:
+        raise PeerError(f"a term or an index is 0 to 2**63 - 1, not one of {numbers}")
+    if term == 0 and type_ is not MessageType.READ_INDEX:
         raise PeerError("only a read request has no term")
-    if type(reject) is not bool:
-        raise PeerError(f"a message is rejected or not, but not {reject!r:.40}")
-    if type(context) is not bytes or len(context) > CONTEXT_BYTES_MAX:
+    if len(context) > CONTEXT_BYTES_MAX:
         raise PeerError(f"the context of a Raft message is at most {CONTEXT_BYTES_MAX} bytes")
-    return Message(
-        message_type,
-        to,
-        sender,
-        term,
-        log_term,
-        index,
-        commit,
-        _entries(entries, index),
-        reject,
-        hint,
-        context,
-        None if snap is None else _snapshot(snap),
-    )
+    if snapshot is not None or type_ is MessageType.SNAPSHOT:
+        raise PeerError("a snapshot does not travel as a message")
+    if entries:
+        terms = [entry[0] for entry in entries]
+        if min(terms) < 1 or max(terms) > NUMBER_MAX:
+            raise PeerError("the term of an entry is out of bounds")
+        if [entry[1] for entry in entries] != list(range(index + 1, index + 1 + len(entries))):
+            raise PeerError(f"entries do not follow each other behind {index}")
 
 
+# ------------------------------------------------------------------ plain forms
 def meta_to_wire(meta: SnapshotMeta) -> list[object]:
     """Return ``meta`` as a list of 3."""
     return [meta.index, meta.term, meta.conf.to_wire()]
@@ -295,40 +267,6 @@ def meta_from_wire(wire: object) -> SnapshotMeta:
     return SnapshotMeta(Index(_number(index)), Term(_number(term)), ConfState.from_wire(conf))
 
 
-_BAD_NUMBER: Final = "a term, an index or a node is 0 to 2**63 - 1, not {!r:.40}"
-_MESSAGE_TYPES: Final = {int(kind): kind for kind in MessageType}
-_ENTRY_KINDS: Final = (EntryKind.NORMAL, EntryKind.CONF)
-
-
-def _entries(wire: object, before: Index) -> tuple[Entry, ...]:
-    if type(wire) is not list:
-        raise PeerError("the entries of a Raft message are a list")
-    entries = []
-    expected: int = before
-    for item in wire:
-        expected += 1
-        if type(item) is not list or len(item) != 4:
-            raise PeerError("an entry is a list of 4")
-        term, index, kind, data = item
-        if type(term) is not int or type(index) is not int or type(data) is not bytes:
-            raise PeerError("an entry is a term, an index, a kind and bytes")
-        if type(kind) is not int or not 0 <= kind <= 1 or not 0 < term <= NUMBER_MAX:
-            raise PeerError("an entry's term or kind is out of bounds")
-        if index != expected:
-            raise PeerError(f"entry {index} stands where {expected} belongs")
-        entries.append(Entry(term, index, _ENTRY_KINDS[kind], data))  # type: ignore[arg-type]
-    return tuple(entries)
-
-
-def _snapshot(wire: object) -> Snapshot:
-    if type(wire) is not list or len(wire) != 4:
-        raise PeerError("a snapshot is a list of 4")
-    data = wire[3]
-    if type(data) is not bytes:
-        raise PeerError("the data of a snapshot is bytes")
-    return Snapshot(meta_from_wire(wire[:3]), data)
-
-
 def _nodes(wire: object) -> tuple[NodeId, ...]:
     if type(wire) is not list or len(wire) > MEMBERS_MAX:
         raise PeerError(f"the members of a configuration are a list of at most {MEMBERS_MAX}")
@@ -337,7 +275,7 @@ def _nodes(wire: object) -> tuple[NodeId, ...]:
 
 def _number(value: object) -> int:
     if type(value) is not int or not 0 <= value <= NUMBER_MAX:
-        raise PeerError(_BAD_NUMBER.format(value))
+        raise PeerError(f"a term, an index or a node is 0 to 2**63 - 1, not {value!r:.40}")
     return value
 
 

@@ -217,7 +217,7 @@ class RawNode:
     def step(self, message: Message) -> None:
         """Take a message of a peer. `PeerError` if no correct peer can have sent it."""
         # Who was removed may still answer, in a term of its own: that must not unseat a leader.
-        if message.type in _ANSWERS and message.from_ not in self._core.progress:
+        if message.from_ not in self._core.progress and message.type in _ANSWERS:
             return
         self._core.step(message)
 
@@ -408,7 +408,7 @@ class RawNode:
         """Note that the machine has what ``ready`` had committed."""
         committed = ready.committed
         if committed:
-            size = sum(len(entry.data) for entry in committed)
+            size = sum([len(entry.data) for entry in committed])
             self._core.applied_to(committed[-1].index, len(committed), size)
 
 

@@ -142,7 +142,7 @@ class Progress:
         if self.state is ProgressState.REPLICATE:
             if entries:
                 self.next = Index(self.next + len(entries))
-                self.inflights.add(entries[-1].index, sum(len(entry.data) for entry in entries))
+                self.inflights.add(entries[-1].index, sum([len(entry.data) for entry in entries]))
             # Into a full window only one more message goes, as a probe: see `may_carry`.
             self.paused = self.inflights.full
         elif entries:

@@ -39,7 +39,7 @@ def commit_index(match: Mapping[NodeId, Index], voters: Collection[NodeId]) -> I
     """
     if not voters:
         return INDEX_MAX
-    stored = sorted(match.get(voter, Index(0)) for voter in voters)
+    stored = sorted([match.get(voter, Index(0)) for voter in voters])
     return stored[(len(stored) - 1) // 2]
 
 
@@ -47,6 +47,8 @@ def joint_commit_index(
     match: Mapping[NodeId, Index], voters: Collection[NodeId], outgoing: Collection[NodeId]
 ) -> Index:
     """Return the highest index that both configurations hold."""
+    if not outgoing:
+        return commit_index(match, voters)
     return min(commit_index(match, voters), commit_index(match, outgoing))
 
 

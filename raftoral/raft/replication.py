@@ -183,7 +183,8 @@ def on_append_accepted(core: Core, progress: Progress, message: Message) -> None
         # Whichever snapshot it installed, from here on the log is enough.
         progress.become_probe()
         progress.become_replicate()
-    if maybe_commit(core):
+    # Up to the commit index there is nothing to find out.
+    if (progress.match > core.log.committed or core.trace is not None) and maybe_commit(core):
         release_early_reads(core)
         broadcast_commit(core)
     elif not is_own and progress.can_bump_commit(core.log.committed):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SHORTEST_DELAY: Final = 0.0002
 DIAL_SECONDS: Final = 0.2
 MORE_TO_READ: Final = 0.3
-"""How often a process finds more to read behind the frames of a read, and goes on with that."""
+"""How often a process finds more to read behind the frames of a read, and reads that first."""
 _UNORDERED: Final = frozenset({Kind.RAFT, Kind.BEAT})
 
 
@@ -238,7 +238,10 @@ class Network:
             except PeerError as error:
                 self.on_peer_error(near.local.node, error)
                 near.hang_up(peer)
-        near.on_read(self.random.random() < MORE_TO_READ)
+        more = self.random.random() < MORE_TO_READ
+        near.on_read(more)
+        if more:
+            near.loop.call_soon(near.on_read, False)
 
 
 class SimTransport:

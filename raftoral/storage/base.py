@@ -282,11 +282,11 @@ class GroupStore:
             self._create()
             base = [0, 0]
         self._base, self._base_term = Index(base[0]), Term(base[1])
-        self._hard = self._read_hard()
         conf = self._read(records.CONF)
         self._conf = ConfState() if conf is None else ConfState.from_wire(conf)
         applied = self._read(records.APPLIED)
         self.applied = self._base if applied is None else Index(applied[0])
+        self._hard = self._read_hard()
         self._read_log()
         self._check_log()
 
@@ -318,7 +318,7 @@ class GroupStore:
         if fields is None:
             return HardState()
         term, vote, commit = fields
-        return HardState(Term(term), NodeId(vote), Index(commit))
+        return HardState(Term(term), NodeId(vote), max(Index(commit), self.applied))
 
     def _read_log(self) -> None:
         """Read and check every entry; keep the newest ones."""
@@ -452,9 +452,14 @@ class GroupStore:
         self._set(records.TAIL, [self._last, entries[-1][0]])
 
     def set_hard_state(self, hard: HardState) -> None:
-        """Buffer term, vote and commit index."""
+        """Take term, vote and commit index; the first two are buffered when they change.
+
+        A commit index alone is not worth a write: the next leader tells it, and `applied` is known.
+        """
+        vouched = hard[:2] != self._hard[:2]
         self._hard = hard
-        self._set(records.HARD, list(hard))
+        if vouched:
+            self._set(records.HARD, list(hard))
 
     def set_conf(self, conf: ConfState) -> None:
         """Buffer the configuration as of `applied`."""

@@ -75,7 +75,8 @@ def letter_end(prefix: bytes) -> bytes:
 # ------------------------------------------------------------------ records
 def seal(key: bytes, record: Sequence[Any]) -> bytes:
     """Return the bytes of a small record for ``key``."""
-    return seal_bytes(key, pack_record(record))
+    body = pack_record(record)
+    return crc32(body, crc32(key)).to_bytes(4, "big") + body
 
 
 def unseal(key: bytes, data: bytes, path: str | None) -> list[Any]:

@@ -47,7 +47,7 @@ class Transport(Protocol):
 
     on_frame: Callable[[NodeId, Frame], None]
     on_read: Callable[[bool], None]
-    """Follows the frames of each read; True if more waits to be read already, from any peer."""
+    """Follows the frames of each read; True if more waits to be read, so that it will follow again."""
     on_peer_up: Callable[[NodeId, Millis], None]
     """A peer is connected; with its wall clock as of the handshake."""
     on_peer_down: Callable[[NodeId], None]

@@ -14,9 +14,10 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from raftoral.codec import pack_record, unpack_record
+from raftoral.codec import pack_record, record_reader, unpack_record
 from raftoral.errors import CorruptionError, LimitExceeded, PeerError
 from raftoral.ids import MANAGEMENT, GroupId
+from raftoral.raft.messages import Message  # noqa: TC001  # read at run time, for its fields
 
 FRAME_BYTES_MAX: Final = 1024 * 1024
 """Largest record of a frame, without its 8 bytes of header."""
@@ -33,7 +34,7 @@ class Kind(IntEnum):
     HELLO = 0  # protocol version, cluster, node, name, wall clock in ms
     REFUSED = 1  # why, in words
     BEAT = 2  # wall clock in ms
-    RAFT = 3  # group, message, group, message, ...
+    RAFT = 3  # (group, message), (group, message), ...
     PROPOSE = 4  # entry kind, wants result, first proposal id, [command, ...]
     PROPOSED = 5  # first proposal id, taken, refused, first index, term, error code, leader, why
     APPLIED = 6  # proposal id, answer, proposal id, answer, ...
@@ -48,11 +49,27 @@ _KINDS: Final = tuple(Kind)
 
 
 class Frame(NamedTuple):
-    """One message between two nodes; ``body`` holds ints, texts, bytes, None and lists of them."""
+    """One message between two nodes; ``body`` holds ints, texts, bytes, None and lists of them.
+
+    That of a RAFT frame holds pairs of a group and a `Message`.
+    """
 
     kind: Kind
     group: GroupId
     body: list[Any]
+
+
+class _RaftFrame(NamedTuple):
+    """A RAFT frame as it is read: the types of all fields of all messages are checked at once."""
+
+    kind: int
+    group: GroupId
+    body: list[tuple[GroupId, Message]]
+
+
+_read_raft: Final = record_reader(_RaftFrame)
+_RAFT_HEAD: Final = bytes([0x93, Kind.RAFT])
+"""How the record of a RAFT frame begins: a list of three, and the kind."""
 
 
 def frame_of(kind: Kind, *body: object) -> Frame:
@@ -123,13 +140,17 @@ class Decoder:
 
     def _frame(self, record: memoryview) -> Frame:
         try:
+            if record[:2] == _RAFT_HEAD:
+                _, group, body = _read_raft(record)
+                if group == MANAGEMENT:
+                    return Frame(Kind.RAFT, group, body)
             fields = unpack_record(record)
         except CorruptionError as error:
             raise self._break(str(error)) from None
         if len(fields) != 3:
             raise self._break(f"a frame of {len(fields)} fields instead of 3")
         kind, group, body = fields
-        if type(kind) is not int or not 0 <= kind < len(_KINDS):
+        if type(kind) is not int or not 0 <= kind < len(_KINDS) or kind == Kind.RAFT:
             raise self._break(f"a frame of the unknown kind {kind!r:.40}")
         if type(group) is not int or group < 0 or type(body) is not list:
             raise self._break(f"a {_KINDS[kind].name} frame with fields of the wrong types")

@@ -581,6 +581,8 @@ class Connection(asyncio.Protocol):
         if self._channel is not None and not self._channel.secured:
             why += " in the middle of the TLS handshake; the log there may say why"
         self.close(why)
+        # Its end was readable, and somebody may wait for that to be read.
+        self._owner.read()
 
     # -------------------------------------------------------------- sending
     def send(self, frame: Frame) -> bool:

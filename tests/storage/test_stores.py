@@ -273,17 +273,20 @@ def test_a_store_agrees_with_a_list(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 # ------------------------------------------------------------------ states
 def test_hard_state_and_configuration_survive(bench: Bench) -> None:
-    """Term, vote, commit and the members are the same after a reopening."""
+    """Term, vote and members are the same after a reopening, the commit index what was applied."""
     store = bench.open()
     group = store.group(G)
     conf = ConfState((NodeId(1),), (NodeId(4),), (NodeId(2),), (NodeId(3),), auto_leave=True)
     group.append(entries(1, 8, term=3))
+    group.set_hard_state(HardState(Term(3), NodeId(2), Index(5)))
     group.set_hard_state(HardState(Term(3), NodeId(2), Index(8)))
     group.set_conf(conf)
+    group.set_applied(Index(6))
+    group.stage()
     assert group.initial_state() == (HardState(Term(3), NodeId(2), Index(8)), conf)
     store.flush(sync=True)
     assert bench.open().group(G).initial_state() == (
-        HardState(Term(3), NodeId(2), Index(8)),
+        HardState(Term(3), NodeId(2), Index(6)),
         conf,
     )
 

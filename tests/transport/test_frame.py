@@ -10,7 +10,8 @@ import msgpack
 import pytest
 
 from raftoral.errors import LimitExceeded, PeerError
-from raftoral.ids import GroupId
+from raftoral.ids import GroupId, Index, NodeId, Term
+from raftoral.raft.messages import Entry, EntryKind, Message, MessageType
 from raftoral.transport.frame import (
     FRAME_BYTES_MAX,
     Decoder,
@@ -21,9 +22,19 @@ from raftoral.transport.frame import (
     frame_of,
 )
 
+APPEND = Message(
+    MessageType.APPEND,
+    NodeId(2),
+    NodeId(1),
+    Term(3),
+    Term(3),
+    Index(9),
+    Index(8),
+    (Entry(Term(3), Index(10), EntryKind.NORMAL, b"two" * 100),),
+)
 FRAMES = [
     frame_of(Kind.BEAT, 1_700_000_000_000),
-    Frame(Kind.RAFT, GroupId(0), [1, b"one", 2, b"two" * 100]),
+    Frame(Kind.RAFT, GroupId(0), [(GroupId(1), APPEND), (GroupId(2), APPEND)]),
     frame_of(Kind.HELLO, 1, "cluster", 3, "name", 5),
     Frame(Kind.PROPOSE, GroupId(7), [0, 1, 12, [b"", b"x" * 70_000]]),
     frame_of(Kind.REFUSED),
@@ -126,15 +137,28 @@ def test_every_flipped_bit_is_noticed() -> None:
         msgpack.packb([-1, 0, []]),
         msgpack.packb([True, 0, []]),
         msgpack.packb(["3", 0, []]),
+        msgpack.packb([4, -1, []]),
         msgpack.packb([3, -1, []]),
+        msgpack.packb([4, None, []]),
         msgpack.packb([3, None, []]),
+        msgpack.packb([4, 0, {}]),
         msgpack.packb([3, 0, {}]),
+        msgpack.packb([4, 0, {"a": 1}]),
         msgpack.packb([3, 0, {"a": 1}]),
+        msgpack.packb([4, 0, []]) + b"\0",
         msgpack.packb([3, 0, []]) + b"\0",
+        msgpack.packb([4, 0, [b"abc"]])[:-1],
         msgpack.packb([3, 0, [b"abc"]])[:-1],
+        b"\x93\x04\x00\xdd\xff\xff\xff\xff",
         b"\x93\x03\x00\xdd\xff\xff\xff\xff",
         b"\x91" * 100_000,
+        b"\xdc\x00\x03\x03\x00\x90",  # a RAFT frame with a longer head than needed
+        msgpack.packb([3, 0, [[1, [3, 2, 1]], [1]]]),
+        msgpack.packb([3, 0, [[1, 2]]]),
+        msgpack.packb([3, 0, [["1", [3, 2, 1]]]]),
+        b"\x93\x04\x00\x91\xa2\xff\xfe",
         b"\x93\x03\x00\x91\xa2\xff\xfe",
+        b"\x93\x04\x00\x91\xd4\x01\x00",
         b"\x93\x03\x00\x91\xd4\x01\x00",
     ],
 )

@@ -130,7 +130,7 @@ def test_frames_arrive_in_order(sort: str) -> None:
 
     async def test(cluster: Cluster) -> None:
         one, two = await cluster.pair()
-        frames = [Frame(Kind.RAFT, GroupId(n), [n, b"x" * n]) for n in range(500)]
+        frames = [Frame(Kind.PROPOSE, GroupId(n), [n, b"x" * n]) for n in range(500)]
         assert all(one.transport.send(TWO, frame) for frame in frames)
         assert all(two.transport.send(ONE, frame) for frame in frames)
         one.transport.flush()
@@ -277,7 +277,7 @@ def test_a_node_is_back_at_another_address(monkeypatch: pytest.MonkeyPatch) -> N
         # Its connections serve both ends, and stay once the others know where it is.
         introduce(again, two, three)
         await asyncio.sleep(0.2)
-        assert two.transport.send(ONE, Frame(Kind.RAFT, GroupId(0), []))
+        assert two.transport.send(ONE, Frame(Kind.PROPOSE, GroupId(0), []))
         two.transport.flush()
         await until(lambda: len(again.frames) == 1)
         assert again.downs == []
@@ -430,7 +430,7 @@ def test_frames_of_a_stranger_are_refused() -> None:
     async def test(cluster: Cluster) -> None:
         one = await cluster.add(1)
         hello = encode(frame_of(Kind.HELLO, 1, "", 0, "x", 0))
-        answers = await greeted(one, hello + encode(Frame(Kind.RAFT, GroupId(0), [0, b""])))
+        answers = await greeted(one, hello + encode(Frame(Kind.PROPOSE, GroupId(0), [0, b""])))
         assert [frame.kind for frame in answers] == [Kind.HELLO]
         assert one.frames == []
 
@@ -463,7 +463,7 @@ def test_the_queue_of_a_stuck_peer_is_bounded(monkeypatch: pytest.MonkeyPatch) -
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(encode(frame_of(Kind.HELLO, 1, "c", 3, "n3", 0)))
         await until(lambda: one.ups == [THREE])
-        frame = Frame(Kind.RAFT, GroupId(0), [0, b"x" * 100_000])
+        frame = Frame(Kind.PROPOSE, GroupId(0), [0, b"x" * 100_000])
         sent = 0
         while one.transport.send(THREE, frame):
             one.transport.flush()
