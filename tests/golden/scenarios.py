@@ -13,7 +13,7 @@ from raftoral.ids import RunId
 from raftoral.machines import commands
 from raftoral.replay.history import CallbackOpened, Event, Started, encode
 from raftoral.runtime.views import HistoryView
-from raftoral.testing import World
+from raftoral.testing import World, rwf
 from raftoral.values import Money
 from tests.golden import flows
 
@@ -84,6 +84,42 @@ def _paused(world: World) -> None:
     _waiting(world)
 
 
+def _signal(after: str, name: str, payload: dict[str, Any]) -> Callable[[World], None]:
+    return lambda world: world.at(after, partial(world.signal, "run", name, payload))
+
+
+def _file(
+    name: str,
+    given: list[Any],
+    mocks: dict[str, Any],
+    plan: Callable[[World], None] = lambda _world: None,
+) -> HistoryView:
+    """Return the history of a run of the example of that name."""
+    definition = rwf(FOLDER.parents[1] / "workflows" / f"{name}.rwf")
+    return recorded(definition.name, given, definition=definition, mocks=mocks, plan=plan)
+
+
+TEA: Final = {"sku": "tea", "qty": 120, "price": "4.50EUR"}
+TRIP: Final = {
+    "traveller": "ann",
+    "origin": "BER",
+    "goal": "LIS",
+    "nights": 3,
+    "budget": "500.00EUR",
+}
+DESK: Final = {
+    "id": "e2",
+    "employee": "al",
+    "manager": "mo",
+    "amount": "300.00EUR",
+    "reason": "desk",
+}
+
+
+def _booked(price: str) -> Any:
+    return lambda *_args: {"id": f"b-{price}", "price": price}
+
+
 SCENARIOS: Final[dict[str, Callable[[], HistoryView]]] = {
     "values": partial(recorded, "golden.values", [1, ITEM, AT]),
     "failing": partial(recorded, "golden.failing", ["x"]),
@@ -94,4 +130,39 @@ SCENARIOS: Final[dict[str, Callable[[], HistoryView]]] = {
     "restarted": partial(recorded, "golden.restarting", [0], generation=0),
     "generation": partial(recorded, "golden.restarting", [0]),
     "leaving": partial(recorded, "golden.leaving", ["x"]),
+    "rwf-order": partial(
+        _file,
+        "order",
+        [{"id": "o-1", "card": "4000", "items": [TEA]}],
+        {"stock.reserve": "r-1", "payments.charge": "p-1", "shipping.dispatch": "t-1"},
+        _signal("1h", "approved", {"by": "ann", "ok": True}),
+    ),
+    "rwf-trip": partial(
+        _file,
+        "trip",
+        [TRIP],
+        {
+            "air.book": _booked("400.00EUR"),
+            "hotel.book": _booked("150.00EUR"),
+            "car.book": _booked("90.00EUR"),
+            **dict.fromkeys(("air.cancel", "hotel.cancel", "car.cancel"), None),
+        },
+    ),
+    "rwf-album": partial(
+        _file,
+        "album",
+        ["d"],
+        {
+            "docs.pages": [{"number": n, "url": f"u{n}"} for n in range(12)],
+            "images.shrink": lambda url, *_size: {"page": 1, "url": url, "size": len(url)},
+            "images.publish": "album",
+        },
+    ),
+    "rwf-approval": partial(
+        _file,
+        "approval",
+        [DESK],
+        {"chat.ask": None, "ledger.post": "l-1"},
+        _signal("78h", "approve", {"by": "finance-lead"}),
+    ),
 }
