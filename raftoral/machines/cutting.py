@@ -112,8 +112,8 @@ def _where(events: Sequence[Event], last: Ended) -> tuple[str, int]:
 
 
 def _undoes(event: Done) -> bool:
-    """Tell whether a compensation was settled: it stands under ``undo/`` of some scope."""
-    return event.ok and f"/{event.path}".find("/undo/") >= 0
+    """Tell whether a compensation was settled; it stands under ``undo/``."""
+    return event.ok and event.path.startswith("undo/")
 
 
 def _packed(value: Value) -> bytes:

@@ -346,7 +346,7 @@ class Model:
         again, place = failed_by(events)
         before, after = events[:place], events[place:-1]
         for event in after:
-            if type(event).__name__ == "Done" and event.ok and "undo" in event.path.split("/")[:-1]:
+            if type(event).__name__ == "Done" and event.ok and event.path.split("/")[0] == "undo":
                 raise No("usage")
         before = [
             event

@@ -170,6 +170,18 @@ def test_the_end_of_another_ask_is_dropped() -> None:
     assert group.kinds() == ["Started", "ChildAsked"]
 
 
+def test_only_the_latest_end_is_told() -> None:
+    """A second parent that joins before the first was told takes the place of the first."""
+    group = parent_and_child()
+    group.settle(DONE, run_id=KID)
+    second = Parent("r", 0, "kid", True, Index(77)).encode()
+    join = commands.StartRun(KID, "w", Version(1), "m", pack({"n": 1}), Index(9), parent=second)
+    assert group.apply(join)[:2] == ["ok", "joined"]
+    (said,) = group.said()
+    assert isinstance(said, commands.ChildDone)
+    assert said.asked == 77
+
+
 def test_a_start_that_is_refused_for_good_fails_the_call() -> None:
     """The leader tells the parent of such a refusal as the end of the child."""
     group = Group()
@@ -247,6 +259,24 @@ def test_a_late_copy_of_a_start_begins_nothing() -> None:
     assert group.apply(copy) == ["ok", "passed"]
     assert runs.find(group.state, KID) is None
     assert group.apply(commands.Passed(1, 2)) == ["ok"], "it never moves back"
+    assert group.apply(copy) == ["ok", "passed"]
+
+
+def test_a_late_copy_begins_nothing_in_place_of_a_retried_run() -> None:
+    """A run that replaced the one that a message began is kept for that message's sake as well."""
+    group = Group()
+    first = commands.StartRun(RunId("x"), "w", Version(1), "m", pack({}), Index(0))
+    copy = commands.Delivered(1, 1, 1, first.encode())
+    group.apply(copy)
+    group.settle(Ended("failed", FAILED), run_id="x")
+    again = commands.StartRun(
+        RunId("x"), "w", Version(1), "m", pack({}), Index(0), policy=commands.RETRY_FAILED
+    )
+    assert group.apply(again)[:2] == ["ok", "started"]
+    group.settle(DONE, run_id="x")
+    assert group.apply(commands.Forget(9_999, 0, 9)) == ["ok", 0]
+    group.apply(commands.Passed(1, 2))
+    assert group.apply(commands.Forget(9_999, 0, 9)) == ["ok", 1]
     assert group.apply(copy) == ["ok", "passed"]
 
 

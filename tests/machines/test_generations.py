@@ -205,6 +205,17 @@ def test_timers_and_callbacks_are_there_again() -> None:
     assert group.settle(TimerFired("t"))[0] == "ok"
 
 
+def test_a_completed_callback_stays_completed() -> None:
+    """Whoever completed it may say so again, after a retry too."""
+    group = failed()
+    complete = commands.CompleteCallback(group.open(), True, pack(1))
+    assert group.apply(complete) == ["ok", "completed"]
+    group.settle(BROKEN, FAILING)
+    retry(group)
+    assert group.apply(complete) == ["ok", "seen"]
+    assert group.kinds() == ["Started", "CallbackOpened", "CallbackDone"]
+
+
 def test_an_open_child_is_asked_for_anew_and_an_ended_one_is_not() -> None:
     """The child that was waited for has been closed; another takes its place, of its own id."""
     group = failed()

@@ -116,9 +116,19 @@ def test_a_pause_holds_whoever_owns_the_run() -> None:
     assert group.run().reason == "a look first"
     group.apply(commands.TakeOver(NodeId(2), [], 9))
     assert group.run().status == runs.PARKED
+    assert "no member" in group.run().reason
     assert group.apply(commands.Resume(R)) == ["ok", "parked"]
     group.apply(commands.Publish(NodeId(1), "another boot"))
     assert group.run().status == runs.RUNNING
+
+
+def test_a_parked_run_that_is_paused_says_why_it_is_parked() -> None:
+    """What keeps a run from going on at all is told before what would keep it later."""
+    group = Group(members=0)
+    group.start()
+    pause(group)
+    assert group.run().status == runs.PARKED
+    assert "no member" in group.run().reason
 
 
 # ------------------------------------------------------------------ bounds

@@ -282,6 +282,7 @@ def test_a_paused_schedule_fires_nothing_and_keeps_nobody_waiting() -> None:
     pause = commands.PauseSchedule("nightly", "holidays")
     assert group.apply(pause) == ["ok", "paused"]
     assert (known(group).paused, known(group).waiting) == ("holidays", 0)
+    assert known(group).left_out == 1
     assert list(schedules.by_due(group.state)) == []
     group.now = NINE + 3 * DAY
     assert fire(group, at=NINE + 2 * DAY)[:2] == ["refused", "stale"]
