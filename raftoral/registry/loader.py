@@ -83,12 +83,6 @@ class Loader:
             "not register"
         )
 
-    def searched(self, definition: Definition) -> tuple[str, ...]:
-        """Return the cells of ``definition`` that lists of runs may ask for."""
-        if definition.kind == "rwf":
-            return language.interface(definition.ir).search
-        return self._python(definition).search
-
     def checked_result(self, definition: Definition, activity: str, value: Value) -> Value:
         """Return an activity's result, checked against what a `.rwf` definition declares for it.
 

@@ -200,7 +200,7 @@ class World:
             Index(0),
             policy,
             parent,
-            list(self._loader.searched(definition)),
+            self._loader.search(definition),
         )
 
     def signal(
