@@ -20,7 +20,7 @@ from tests.replay.shapes import start_of
 if TYPE_CHECKING:
     from raftoral.replay.effects import Workflow
 
-SEEDS = 30
+SEEDS = 16
 TERMINATED = Ended("terminated", ["Terminated", "", {}])
 
 trees = pytest.mark.parametrize("flow", FOREST, ids=lambda flow: flow.name)
@@ -113,4 +113,4 @@ def test_the_code_follows_every_fork(flow: Workflow[Any, Any]) -> None:
         after = advance(fork, start_of(flow), events)
         assert [wait.path for wait in after.waits] == [wait.path for wait in before.waits]
         assert len(after.yielded) == len(before.yielded)
-    assert forks >= 5
+    assert forks >= 3
