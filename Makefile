@@ -55,7 +55,7 @@ soak: $(STAMP)   ## simulated clusters for MINUTES=20; LAYER=workflows: whole no
 	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES) $(if $(LAYER),--layer $(LAYER))
 
 chaos: $(STAMP)  ## three processes, eight clients, a kill -9 every two seconds: make chaos MINUTES=5
-	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES))
+	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES)) $(if $(LAYER),--layer $(LAYER))
 
 netns: $(STAMP)  ## five nodes in network namespaces, bad lines, killed leaders (root): make netns MINUTES=2
 	@$(BIN)/python -m tests.chaos --netns --minutes $(if $(filter file,$(origin MINUTES)),2,$(MINUTES)) $(if $(SEED),--seed $(SEED))

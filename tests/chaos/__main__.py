@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 
 from tests.bench.processes import Cluster
+from tests.chaos import mixed
 from tests.chaos.checks import Findings, verify
 from tests.chaos.clients import Caller, Ids, finish
 from tests.chaos.netns import refusal
@@ -30,15 +31,19 @@ CLIENTS = 8
 APP = Path(__file__).with_name("app.py")
 
 
-def run(seconds: float, seed: int, folder: Path) -> Findings:
+def run(seconds: float, seed: int, folder: Path, layer: str) -> Findings:
     """Do it for so long and print what was measured; return what was found."""
+    mix = layer == "workflows"
     journal = folder / "journal"
     journal.touch()
-    record, ids, over = Record(), Ids(seed), threading.Event()
+    record, over = Record(), threading.Event()
+    ids = mixed.MixedIds(seed) if mix else Ids(seed)
     environment = {"CHAOS_JOURNAL": str(journal), "RAFTORAL_LOG": "warning"}
-    with Cluster(folder, app=APP, environment=environment) as cluster:
+    app = APP.with_name("mixed_app.py") if mix else APP
+    with Cluster(folder, app=app, environment=environment) as cluster:
         urls = [member.url for member in cluster.members]
-        callers = [Caller(number, urls, ids, record, over) for number in range(CLIENTS)]
+        kind = mixed.MixedCaller if mix else Caller
+        callers = [kind(number, urls, ids, record, over) for number in range(CLIENTS)]
         trouble = Trouble(cluster, Random(seed))
         for caller in callers:
             caller.start()
@@ -53,9 +58,19 @@ def run(seconds: float, seed: int, folder: Path) -> Findings:
             if caller.problem is not None:
                 raise caller.problem
         cluster.wait_full(40)
-        runs = finish(cluster.members[0].url, ids, record)
-        findings = verify(cluster, record, runs, journal)
+        if mix:
+            findings = mixed.verify(cluster, record, mixed.finish(cluster), journal)
+            found = mixed.divergences(cluster)
+        else:
+            runs = finish(cluster.members[0].url, ids, record)
+            findings = verify(cluster, record, runs, journal)
     report(trouble, record, findings, ended)
+    if mix:
+        twice = sum("settled" in line for line in findings.wrong)
+        same = "histories identical" if findings.holds and not found else "NOT AS PROMISED"
+        print(f"{len(findings.lost)} lost, {twice} settled twice, {found} divergences, {same}")
+        if found:
+            findings.wrong.append(f"{found} divergences")
     return findings
 
 
@@ -106,6 +121,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--layer", choices=("consensus", "workflows"), default="consensus")
     parser.add_argument(
         "--sweep",
         action="store_true",
@@ -128,7 +144,7 @@ def main() -> int:
     try:
         if chosen.netns:
             return 0 if storm(chosen.minutes * 60, chosen.seed, folder).holds else 1
-        return 0 if run(chosen.minutes * 60, chosen.seed, folder).holds else 1
+        return 0 if run(chosen.minutes * 60, chosen.seed, folder, chosen.layer).holds else 1
     finally:
         if chosen.keep:
             print(f"the folder of the cluster is {folder}")

@@ -8,6 +8,7 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from raftoral.convert import to_json
 from raftoral.replay.history import Done, Ended, Started, decode
@@ -52,7 +53,7 @@ def verify(cluster: Nodes, record: Record, runs: list[str], journal: Path) -> Fi
     findings = Findings()
     tokens = _journal(journal)
     for run_id in sorted({*runs, *record.started, *record.signalled, *record.results}):
-        copies = [_copy(cluster, number, run_id) for number in range(len(cluster.members))]
+        copies = [local_copy(cluster, number, run_id) for number in range(len(cluster.members))]
         if any(copy is None for copy in copies):
             missing = [number for number, copy in enumerate(copies, 1) if copy is None]
             findings.lost.append(f"{run_id} is not on nodes {missing}")
@@ -75,10 +76,10 @@ def verify(cluster: Nodes, record: Record, runs: list[str], journal: Path) -> Fi
     return findings
 
 
-def _copy(cluster: Nodes, number: int, run_id: str) -> list[bytes] | None:
+def local_copy(cluster: Nodes, number: int, run_id: str) -> list[bytes] | None:
     """Return a node's own history of a run that has ended; None if it does not get that far."""
     until = time.monotonic() + SETTLED_SECONDS_MAX
-    url = f"{cluster.members[number].url}/v1/runs/{run_id}/history?local=1"
+    url = f"{cluster.members[number].url}/v1/runs/{quote(run_id, safe='')}/history?local=1"
     while time.monotonic() < until:
         answer = cluster.client.get(url)
         if answer.status_code == 200:

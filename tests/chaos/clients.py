@@ -73,11 +73,12 @@ class Caller(threading.Thread):
         try:
             with httpx.Client(timeout=REQUEST_SECONDS, trust_env=False) as client:
                 while not self._over.wait(self._random.uniform(0.04, 0.16)):
-                    self._one(client, self._random.choice(self._urls))
+                    self.one(client, self._random.choice(self._urls))
         except BaseException as problem:  # told by whoever joins this thread
             self.problem = problem
 
-    def _one(self, client: httpx.Client, url: str) -> None:
+    def one(self, client: httpx.Client, url: str) -> None:
+        """Ask for one thing."""
         draw = self._random.random()
         if draw < 0.08:
             self.do_start(client, url, self._ids.new())
