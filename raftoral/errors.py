@@ -138,6 +138,12 @@ class ProposalUnknown(Unavailable):
     code = "proposal_unknown"
 
 
+class WrongGroup(Unavailable):
+    """The group that was asked does not own this id: it moves, and this node is behind. Try again."""
+
+    code = "wrong_group"
+
+
 class NodeStopped(Unavailable):
     """The node was stopped while the call waited."""
 

@@ -94,7 +94,10 @@ def retry(step: Step, command: commands.RetryRun) -> Result:
     if run.generation > command.generation:
         return ["ok", "retried", run.generation]
     if run.generation < command.generation:
-        raise Refused("stale", f"run {run.id} is at generation {run.generation}")
+        raise Refused(
+            "run_conflict",
+            f"run {run.id} is at generation {run.generation}, not {command.generation}; look at it",
+        )
     if run.live or run.status == COMPLETED:
         raise UsageError(
             f"run {run.id} is {run.status}; only a run that failed, was cancelled or terminated "

@@ -89,6 +89,8 @@ class Services:
     def replaced(self, group: GroupId) -> None:
         """The state of an execution group was replaced, or is not here any more."""
         self.subscriptions.unsure(group)
+        if not self.routing.is_here(group):
+            self.leads(group, leads=False)
 
     def peer_lost(self, node: NodeId) -> None:
         """The connection to a peer is lost."""

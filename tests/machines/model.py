@@ -339,7 +339,7 @@ class Model:
         if run.generation > command.generation:
             return
         if run.generation < command.generation:
-            raise No("stale")
+            raise No("run_conflict")
         if run.ended is None or run.end == "completed":
             raise No("usage")
         events: list[Any] = [history.decode(data) for data in run.events]

@@ -126,9 +126,9 @@ def test_a_retry_goes_on_from_the_step_that_failed() -> None:
 
 
 def test_a_retry_is_fenced_by_the_generation() -> None:
-    """Repeated, it does not retry what failed since; from the future it is stale."""
+    """Repeated, it does not retry what failed since; from the future it is refused."""
     group = failed(BROKEN, FAILING)
-    assert retry(group, 1)[:2] == ["refused", "stale"]
+    assert retry(group, 1)[:2] == ["refused", "run_conflict"]
     assert retry(group, 0) == ["ok", "retried", 1]
     assert retry(group, 0) == ["ok", "retried", 1]
     group.settle(BROKEN, FAILING)
