@@ -19,6 +19,7 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one message on stderr."""
+    import gc
     import os
 
     try:
@@ -28,15 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever reads our output has seen enough; the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    finally:
+        gc.enable()  # see `cli.sources`
     return code
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    from raftoral.cli.root import app
+    from raftoral.cli.root import app_for
     from raftoral.errors import RaftoralError
 
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        app(args=None if argv is None else list(argv), prog_name="raftoral")
+        app_for(words)(args=words, prog_name="raftoral")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except RaftoralError as error:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Final
+
+KEPT: Final = 4
 
 
 class Folder:
@@ -34,8 +37,15 @@ class Folder:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
             Path(made).replace(self._path / name)
+            self._forget(name.split("-")[0])
         except OSError:
             Path(made).unlink(missing_ok=True)
+
+    def _forget(self, kind: str) -> None:
+        """Remove all but the newest files of a kind: those of grammars that are gone."""
+        files = sorted(self._path.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)
+        for path in files[:-KEPT]:
+            path.unlink(missing_ok=True)
 
 
 def keep_tables() -> None:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raftoral.cli.options import fail
-from raftoral.cli.sources import STDIN, sources
+from raftoral.cli.sources import STDIN, Paths, rewrite, sources
 
 if TYPE_CHECKING:
     from raftoral.lang.source import Source
-
-Paths = Annotated[
-    list[str], typer.Argument(metavar="PATH...", help="`.rwf` files, folders, or - for stdin.")
-]
 
 
 def fmt(
@@ -62,7 +55,7 @@ def fmt(
             if check:
                 print(f"would change {source.path}")
             else:
-                _replace(Path(source.path), text)
+                rewrite(Path(source.path), text)
                 print(f"formatted {source.path}")
     if paths != [STDIN]:
         print(_summary(len(found), len(changed), broken, dry=check or diff), file=sys.stderr)
@@ -89,21 +82,3 @@ def _print_diff(source: Source, text: str) -> None:
     )
     for line in lines:
         print(line if line.endswith("\n") else f"{line}\n\\ no newline at the end\n", end="")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Put ``text`` into a file, whole or not at all, with the permissions that it had."""
-    target = path.resolve()
-    try:
-        mode = target.stat().st_mode
-        handle, made = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-            Path(made).chmod(mode)
-            Path(made).replace(target)
-        except OSError:
-            Path(made).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        fail(f"cannot write {path}: {error.strerror}")

@@ -117,14 +117,15 @@ def _counted(count: int, what: str) -> str:
 
 def _print_json(checked: Checked) -> None:
     from raftoral.cli import render
-    from raftoral.lint.output import findings
+    from raftoral.lang.output import findings
 
-    render.json(findings(checked))
+    render.json(findings(checked.reports))
 
 
 def _print_sarif(checked: Checked) -> None:
     from raftoral import __version__
     from raftoral.cli import render
-    from raftoral.lint.output import sarif
+    from raftoral.lang.output import sarif
+    from raftoral.lint.codes import explanations
 
-    render.json(sarif(checked, __version__))
+    render.json(sarif(checked.reports, explanations(), "raftoral lint", __version__))

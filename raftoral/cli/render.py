@@ -68,6 +68,35 @@ def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(line.rstrip())
 
 
+def reports(text: str) -> None:
+    """Print the reports of a compiler; on a terminal what matters has a colour."""
+    if not text:
+        return
+    if not sys.stdout.isatty():
+        print(text, end="")
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    shown = Text(text)
+    shown.highlight_regex(r"(?m)^error\[\w+\]", "bold red")
+    shown.highlight_regex(r"(?m)^warning\[\w+\]", "bold yellow")
+    shown.highlight_regex(r"(?m)(?<=\]): .*$", "bold")
+    shown.highlight_regex(r"(?m)^ *(-->|\||=|\d+ \|)", "blue")
+    shown.highlight_regex(r"(?m)(?<=\| )[ \t]*\^+.*$", "red")
+    shown.highlight_regex(r"(?m)(?<=\| )[ \t]*-+(?= |$).*$", "cyan")
+    shown.highlight_regex(r"(?m)(?<== )help:", "green")
+    Console(soft_wrap=True, highlight=False).print(shown, end="")
+
+
+def markdown(text: str) -> None:
+    """Print Markdown with its code painted; only for a terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console(width=min(Console().width, 100)).print(Markdown(text, code_theme="ansi_dark"))
+
+
 def facts(lines: Sequence[tuple[str, str]]) -> None:
     """Print one fact a line; a value of several lines is indented under its name."""
     width = max(len(name) for name, _ in lines)

@@ -2,82 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from raftoral.cli import (
-    certs,
-    cluster,
-    debugging,
-    definitions,
-    drawing,
-    formatting,
-    lifecycle,
-    linting,
-    nodes,
-    replaying,
-    runs,
-    schedules,
-    sending,
-    serving,
-)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-app = typer.Typer(
-    name="raftoral",
-    help="Durable workflows inside your own processes.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help and plain errors: quick to import, and the same in a pipe
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# Where each command lives; of one that is called nothing else is imported or built.
+_COMMANDS: Final = {
+    "start": "serving.start",
+    "dev": "serving.dev",
+    "check": "checking.check",
+    "fmt": "formatting.fmt",
+    "graph": "drawing.graph",
+    "explain": "explaining.explain",
+    "lint": "linting.lint",
+    "replay": "replaying.replay",
+    "deploy": "definitions.deploy",
+    "run": "runs.run",
+    "list": "runs.list_",
+    "show": "runs.show",
+    "history": "runs.history",
+    "query": "sending.query",
+    "signal": "sending.signal",
+    "update": "sending.update",
+    "complete": "sending.complete",
+    "fail": "sending.fail_",
+    "beat": "sending.beat",
+    "cancel": "lifecycle.cancel",
+    "terminate": "lifecycle.terminate",
+    "pause": "lifecycle.pause",
+    "resume": "lifecycle.resume",
+    "retry": "lifecycle.retry",
+    "fork": "lifecycle.fork",
+    "status": "cluster.status",
+    "demo": "debugging.demo",
+    "version": "cluster.version",
+    "repl": "debugging.repl",
+    "schedules": "schedules.app",
+    "nodes": "nodes.app",
+    "certs": "certs.app",
+}
+_SETTINGS: Final = {"repl": {"allow_extra_args": True, "ignore_unknown_options": True}}
 
-_COMMANDS = (
-    ("start", serving.start),
-    ("dev", serving.dev),
-    ("fmt", formatting.fmt),
-    ("graph", drawing.graph),
-    ("lint", linting.lint),
-    ("replay", replaying.replay),
-    ("deploy", definitions.deploy),
-    ("run", runs.run),
-    ("list", runs.list_),
-    ("show", runs.show),
-    ("history", runs.history),
-    ("query", sending.query),
-    ("signal", sending.signal),
-    ("update", sending.update),
-    ("complete", sending.complete),
-    ("fail", sending.fail_),
-    ("beat", sending.beat),
-    ("cancel", lifecycle.cancel),
-    ("terminate", lifecycle.terminate),
-    ("pause", lifecycle.pause),
-    ("resume", lifecycle.resume),
-    ("retry", lifecycle.retry),
-    ("fork", lifecycle.fork),
-    ("status", cluster.status),
-    ("demo", debugging.demo),
-    ("version", cluster.version),
-)
-for _name, _command in _COMMANDS:
-    app.command(_name)(_command)
-app.command("repl", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    debugging.repl
-)
-app.add_typer(schedules.app, name="schedules")
-app.add_typer(nodes.app, name="nodes")
-app.add_typer(certs.app, name="certs")
+
+def app_for(words: Sequence[str]) -> typer.Typer:
+    """Return the application for a command line: with the command it calls, else with all."""
+    app = typer.Typer(
+        name="raftoral",
+        help="Durable workflows inside your own processes.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help and errors: quick to import, and the same in a pipe
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    called = words[0] if words else ""
+    for name in [called] if called in _COMMANDS else _COMMANDS:
+        found = _found(_COMMANDS[name])
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name, context_settings=_SETTINGS.get(name))(found)
+    return app
+
+
+def _found(place: str) -> Any:
+    module, _, name = place.partition(".")
+    return getattr(import_module(f"raftoral.cli.{module}"), name)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from raftoral.cli import cluster
+
         cluster.version()
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from raftoral.cli import cache
-from raftoral.cli.options import refuse
+from raftoral.cli.options import fail, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +21,10 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATH...", help="`.rwf` files, folders, or - for stdin.")
+]
+
 
 def sources(paths: Sequence[str]) -> list[Source]:
     """Return the sources behind ``paths``: files, folders (searched for `.rwf`), ``-`` for stdin.
@@ -23,6 +32,8 @@ def sources(paths: Sequence[str]) -> list[Source]:
     Each file once, in the order of the paths, those of a folder by name. What cannot be read is a
     wrong call. The parser's tables are looked for in the user's cache from here on.
     """
+    # A command on files ends in a moment; looking for garbage would take a tenth of that.
+    gc.disable()
     found: dict[str, Source] = {}
     for path in paths:
         for name, data in _files(path):
@@ -64,3 +75,21 @@ def _source(name: str, data: bytes) -> Source:
     except UnicodeDecodeError as error:
         refuse(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}")
     return Source.from_bytes(name, data)
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put ``text`` into a file, whole or not at all, with the permissions that it had."""
+    target = path.resolve()
+    try:
+        mode = target.stat().st_mode
+        handle, made = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            Path(made).chmod(mode)
+            Path(made).replace(target)
+        except OSError:
+            Path(made).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        fail(f"cannot write {path}: {error.strerror}")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Tables: TypeAlias = "dict[str, Any]"
 
-_FORM: Final = "raftoral parser tables 1"
+_FORM: Final = "raftoral parser tables 2"
 
 
 class Store(Protocol):
@@ -56,7 +56,7 @@ def _built(grammar: str, starts: list[str]) -> Tables:
 
 def encode(built: Tables, key: str) -> bytes:
     """Return two lines of JSON: what the tables belong to and their digest, and the tables."""
-    body = json.dumps(built, separators=(",", ":"))
+    body = json.dumps(_packed(built), separators=(",", ":"))
     head = {"key": key, "sha256": sha256(body.encode()).hexdigest()}
     return f"{json.dumps(head)}\n{body}\n".encode()
 
@@ -70,16 +70,40 @@ def decode(data: bytes, key: str) -> Tables | None:
             return None
     except ValueError:
         return None
-    found: Tables = json.loads(body)
-    # JSON has no numbers as keys.
-    found["memo"] = {int(k): v for k, v in found["memo"].items()}
-    table = found["data"]["parser"]["parser"]
-    table["tokens"] = {int(k): v for k, v in table["tokens"].items()}
-    table["states"] = {
-        int(state): {int(k): v for k, v in actions.items()}
-        for state, actions in table["states"].items()
-    }
-    return found
+    return _unpacked(json.loads(body))
+
+
+def _packed(built: Tables) -> Any:
+    """Return the tables with each state as one row of numbers: token, action and target in turn."""
+    parser = built["data"]["parser"]
+    table = parser["parser"]
+    rows = [
+        [
+            n
+            for token, (action, to) in actions.items()
+            for n in (token, action, to["@"] if action else to)
+        ]
+        for actions in table["states"].values()
+    ]
+    numbers = list(table["states"])
+    rest = {name: value for name, value in table.items() if name != "states"}
+    data = {**built["data"], "parser": {**parser, "parser": rest}}
+    return {"data": data, "memo": list(built["memo"].items()), "states": [numbers, rows]}
+
+
+def _unpacked(packed: Any) -> Tables:
+    data, memo = packed["data"], dict(packed["memo"])
+    rules = {number: {"@": number} for number in memo}
+    table = data["parser"]["parser"]
+    table["tokens"] = {int(number): name for number, name in table["tokens"].items()}
+    table["states"] = {}
+    for number, row in zip(*packed["states"], strict=True):
+        ones = iter(row)
+        table["states"][number] = {
+            token: (action, rules[to] if action else to)
+            for token, action, to in zip(ones, ones, ones, strict=True)
+        }
+    return {"data": data, "memo": memo}
 
 
 def restore(

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 COMMANDS = [
     "start",
     "dev",
+    "check",
     "fmt",
     "graph",
+    "explain",
     "deploy",
     "run",
     "list",

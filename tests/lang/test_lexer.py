@@ -14,7 +14,7 @@ from raftoral.lang import grammar
 from raftoral.lang.lexer import RwfLexer
 from raftoral.lang.types import SIMPLE
 from raftoral.lang.words import GROUPS, TYPES
-from tests.lang.test_format import CORPUS
+from tests.lang.test_format import CORPUS, parser, read_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,8 @@ def test_painters_see_what_the_parser_sees(name: str) -> None:
     text = CORPUS[name]
     kinds = {start: kind for start, kind, _ in painted(text)}
     assert t.Error not in kinds.values()
-    fixed = grammar.fixed_texts(grammar.build(None))
-    for token in grammar.build(None).parse_interactive(text, start="start").iter_parse():
+    fixed = grammar.fixed_texts(parser())
+    for token in read_tokens(text):
         kind = kinds.get(token.start_pos or 0)
         if kind is t.Name.Variable:  # a field may have the name of a word
             assert text[token.end_pos :].lstrip()[:1] in (":", "=")
