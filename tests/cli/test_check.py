@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDER = str(asset("workflows") / "order.rwf")
-WRONG = "workflow w version 1 (x: int) {\n  if x == 1 { log 1 } elif y == 2 { log 2 }\n  log 3;\n}\n"
+WRONG = (
+    "workflow w version 1 (x: int) {\n  if x == 1 { log 1 } elif y == 2 { log 2 }\n  log 3;\n}\n"
+)
 WARNED = "activity a.b(x: int) -> int\n\nworkflow w version 1 () -> int {\n  compute y = a.b(1)\n  return y\n}\n"
 APP = """\
 from raftoral import Registry, activity
