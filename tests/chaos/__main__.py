@@ -31,7 +31,7 @@ CLIENTS = 8
 APP = Path(__file__).with_name("app.py")
 
 
-def run(seconds: float, seed: int, folder: Path, layer: str) -> Findings:
+def run(seconds: float, seed: int, folder: Path, layer: str = "consensus") -> Findings:
     """Do it for so long and print what was measured; return what was found."""
     mix = layer == "workflows"
     journal = folder / "journal"

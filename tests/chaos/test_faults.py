@@ -248,3 +248,10 @@ def test_a_short_chaos_keeps_every_promise(tmp_path: Path) -> None:
     """Ten seconds of kills and stops under eight clients lose nothing and stay linearizable."""
     findings = run(10, 7, tmp_path)
     assert findings.holds, findings
+
+
+@pytest.mark.slow
+def test_a_short_chaos_over_workflows_keeps_every_promise(tmp_path: Path) -> None:
+    """Sagas, fan-outs, timers, signals and children survive ten seconds of kills and stops."""
+    findings = run(10, 7, tmp_path, "workflows")
+    assert findings.holds, findings
