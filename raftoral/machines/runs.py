@@ -6,7 +6,8 @@ of the keys are in `layout`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from raftoral.codec import pack_record, unpack, unpack_record
@@ -117,11 +118,14 @@ class Run:
 
     def encode(self) -> bytes:
         """Return the stored record."""
-        return pack_record([getattr(self, name) for name in _STORED])
+        return pack_record(_values(self))
 
 
 _STORED: Final = tuple(field.name for field in fields(Run))[1:]
 _TUPLES: Final = tuple(_STORED.index(name) for name in ("refused", "search", "origin"))
+_GROWING: Final = slice(_STORED.index("length"), _STORED.index("size") + 1)
+_CHAIN: Final = _STORED.index("chain")
+_values: Final = attrgetter(*_STORED)
 
 
 def _decode(run_id: RunId, data: bytes) -> Run:
@@ -175,7 +179,11 @@ def append(txn: Transaction, run: Run, events: list[bytes]) -> Run:
     for offset, data in enumerate(events):
         txn.put(layout.event_key(run.id, run.length + offset), data)
         size += len(data)
-    return replace(run, length=Position(run.length + len(events)), size=size, chain=chain)
+    # As `dataclasses.replace` does, at half its time: this is done for each settlement.
+    values = list(_values(run))
+    values[_GROWING] = (run.length + len(events), size)
+    values[_CHAIN] = chain
+    return Run(run.id, *values)
 
 
 def remove(txn: Transaction, run: Run) -> None:
