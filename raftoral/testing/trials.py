@@ -123,10 +123,14 @@ class _Trying:
         compiler.around = self.around
         compiler.functions_of(trial.functions)
         results = {name: result for name, _, result, _, _ in program.activities}
-        self.world = World(definitions=_definitions(compiled, trial), mocks=self.mocks(results))
+        self.compiled = compiled
+        self.world = self.world_of(self.mocks(results))
         self.ended_at = 0
         self.events: list[Event] = []
         self.wrong: list[tuple[Span, str]] = []
+
+    def world_of(self, mocks: dict[str, Callable[..., Any]]) -> World:
+        return World(definitions=_definitions(self.compiled, self.trial), mocks=mocks)
 
     # -------------------------------------------------------------- values
     def value(self, node: Node, frame: list[Any] | None = None) -> Any:
