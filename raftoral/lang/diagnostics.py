@@ -132,6 +132,10 @@ class Diagnostics:
         """Add a warning, which stops nothing."""
         self.add(Diagnostic(code, message, span, label, (), help, (), "warning", fixes))
 
+    def __len__(self) -> int:
+        """Return how much there is to say so far."""
+        return len(self._found)
+
     def take(self, others: Diagnostics) -> None:
         """Add everything that another list holds."""
         for one in others._found.values():

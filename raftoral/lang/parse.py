@@ -7,6 +7,7 @@ not parse, `syntax_errors` reads it again to explain why.
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Final, cast
 
 from lark import Lark, TextSlice
@@ -20,6 +21,9 @@ from raftoral.lang.tree.tokens import Reading, reading
 if TYPE_CHECKING:
     from raftoral.lang.diagnostics import Diagnostics
 
+_HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""What turns letters around, so that people read something else than the machine."""
+
 TEXT_BYTES_MAX: Final = 256 * 1024
 
 
@@ -32,6 +36,17 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
             Span(0, 1),
             "split it into several files",
         )
+        return None
+
+    hidden = list(_HIDDEN.finditer(source.text))
+    for found in hidden:
+        diagnostics.error(
+            "RWF0002",
+            f"an invisible character (U+{ord(found[0]):04X}) changes the order of what is read",
+            Span(found.start(), found.end()),
+            "remove it, or write it as an escape such as `\\u{202e}`",
+        )
+    if hidden:
         return None
 
     def hole(start: int, end: int) -> ast.Expr:

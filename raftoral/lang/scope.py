@@ -58,6 +58,8 @@ class Scope:
 
     diagnostics: Diagnostics
     where: str
+    hint: str = ""
+    """What to say about a name that is not in sight, beside its place."""
     branch: int = 0
     blocks: list[dict[str, Variable]] = field(default_factory=lambda: [{}])
     ahead: list[frozenset[str]] = field(default_factory=lambda: [frozenset()])
@@ -117,7 +119,9 @@ class Scope:
             if meant is not None:
                 labels = (Label(meant.name.span, f"`{meant.name.text}` is declared here"),)
         message = f"cannot find `{name}` in {self.where}"
-        self.diagnostics.error("RWF0201", message, span, near or "not declared here", labels=labels)
+        help_ = (self.hint,) if self.hint else ()
+        label = near or "not declared here"
+        self.diagnostics.error("RWF0201", message, span, label, labels=labels, help=help_)
 
 
 def _check_reserved(name: Ident, diagnostics: Diagnostics, *, assigned: bool) -> None:

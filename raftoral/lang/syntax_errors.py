@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -89,8 +90,9 @@ def explain_hole(error: UnexpectedInput, hole: Span, text: str, diagnostics: Dia
 class _Slip:
     """A frequent mistake: when it is recognised, and what is said then.
 
-    By a ``word`` where it is found, by the word that it comes ``after``, else by its ``place``: the
-    state of the parser and the kind of token. In any case ``expecting`` must be possible there.
+    By a ``word`` where it is found, by the word that it comes ``after``, by both, else by its
+    ``place``: the state of the parser and the kind of token (None: any). In any case ``expecting``
+    must be possible there.
     ``replace`` is what to write instead, if that is all there is to do.
     """
 
@@ -100,7 +102,7 @@ class _Slip:
     word: str
     after: str
     expecting: str
-    place: tuple[int, str] | None
+    place: tuple[int, str | None] | None
 
 
 # ------------------------------------------------------------------ what could stand here
@@ -141,6 +143,7 @@ class _Reader:
     def __init__(self, parser: Lark, text: str, diagnostics: Diagnostics) -> None:
         self.parser = parser
         self.text = text
+        self.quiet = _quiet(text)
         self.diagnostics = diagnostics
         self.fixed = fixed_texts(parser)
         interactive = parser.parse_interactive(text, start="start")
@@ -194,14 +197,13 @@ class _Reader:
             return False
         slip = self.slip(token, accepted)
         self.diagnostics.add(slip or self.unexpected(token, accepted))
-        return token.type != "$END" and self.resume(self.lexing.line_ctr.char_pos)
+        start = token.start_pos or 0
+        return token.type != "$END" and self.resume(self.lexing.line_ctr.char_pos, start)
 
     # -------------------------------------------------------------- kinds of mistakes
     def unreadable(self, at: int) -> bool:
         character = self.text[at]
-        message, label = _CHARACTERS.get(
-            character, (f"unreadable character {character!r}", "no word or sign begins here")
-        )
+        message, label = _CHARACTERS.get(character) or _look_alike(character)
         end = at + 1
         if character.isdigit():
             end = at + len(re.match(r"[\w.]+", self.text[at:])[0])  # type: ignore[index]
@@ -217,7 +219,7 @@ class _Reader:
         span = Span(at, end if end > at else at + 1)
         self.diagnostics.error("RWF0002", message, span, label, fixes=fixes)
         self.lexing.line_ctr.char_pos = end if end > at else len(self.text)
-        return character == ";" or self.resume(self.lexing.line_ctr.char_pos)
+        return character == ";" or self.resume(self.lexing.line_ctr.char_pos, at)
 
     def is_unclosed(self, token: Token, accepted: set[str]) -> bool:
         """Tell whether a ``}`` is missing somewhere above."""
@@ -226,7 +228,8 @@ class _Reader:
         ):
             return False
         if token.type == "$END":
-            return True
+            # Reading may have lost count behind an earlier mistake.
+            return self.quiet.count("{") > self.quiet.count("}")
         # Inside a block the word of a definition reads as a name, and the next token is the wrong one.
         for one in (self.last, token):
             if one is not None and one.value in _ITEMS:
@@ -243,12 +246,16 @@ class _Reader:
         for one in _slips(self.parser):
             if one.expecting and one.expecting not in texts:
                 continue
-            if one.word:
+            last = self.last.value if self.last else ""
+            if one.word and one.after:
+                near = token if (last, token.value) == (one.after, one.word) else None
+            elif one.word:
                 near = next((t for t in (token, self.last) if t and t.value == one.word), None)
             elif one.after:
-                near = self.last if self.last and self.last.value == one.after else None
+                near = self.last if last == one.after else None
             else:
-                near = token if one.place == (self.now[-1], token.type) else None
+                here = one.place in ((self.now[-1], token.type), (self.now[-1], None))
+                near = token if here else None
             if near is not None:
                 hints = (one.help,) if one.help else ()
                 fixes = replacing(_at(near), one.replace, safe=True) if one.replace else ()
@@ -333,8 +340,12 @@ class _Reader:
         return "expected " + " or ".join(names) if names else "nothing can stand here"
 
     # -------------------------------------------------------------- going on
-    def resume(self, pos: int) -> bool:
-        """Go to the next line that begins a statement and drop the unfinished one."""
+    def resume(self, pos: int, start: int) -> bool:
+        """Go to the next line that begins a statement and drop the unfinished one.
+
+        What is left out begins at ``start``: the braces in it are made good for, so that those that
+        come later belong to the blocks that they were written for.
+        """
         deepest = self.indent(pos)
         while found := _RESUME.search(self.text, pos):
             pos = found.start(1)
@@ -342,6 +353,8 @@ class _Reader:
             if word != "}" and word not in keywords() and self.indent(pos) > deepest:
                 continue  # the rest of the unfinished statement
             kind = "RBRACE" if word == "}" else word.upper() if word in keywords() else "NAME"
+            self.balance(start, pos)
+            start = pos
             if self.drop_to(kind):
                 self.lexing.line_ctr.char_pos = pos
                 self.lexing.last_token = None
@@ -349,6 +362,20 @@ class _Reader:
                 self.now = list(self.state.state_stack)
                 return True
         return False
+
+    def balance(self, start: int, end: int) -> None:
+        """Close and open blocks as the braces between two places of the text do."""
+        depth = low = 0
+        for found in re.finditer(r"[{}]", self.quiet[start:end]):
+            depth += 1 if found[0] == "{" else -1
+            low = min(low, depth)
+        for _ in range(-low):
+            if self.drop_to("RBRACE"):
+                self.state.feed_token(Token("RBRACE", "}"))
+        for _ in range(depth - low):
+            if self.drop_to("LET"):
+                for kind, text in (("IF", "if"), ("TRUE", "true"), ("LBRACE", "{")):
+                    self.state.feed_token(Token(kind, text))
 
     def indent(self, pos: int) -> int:
         """Return how many blanks the line of ``pos`` begins with."""
@@ -365,6 +392,32 @@ class _Reader:
                 del self.state.value_stack[max(0, size - 1) :]
                 return True
         return False
+
+
+def _look_alike(character: str) -> tuple[str, str]:
+    """Return what to say about a character that no word begins with."""
+    message = f"unreadable character {character!r}"
+    if character.isascii():
+        return message, "no word or sign begins here"
+    name = unicodedata.name(character, "no character")
+    meant = next((plain for plain, others in _ALIKE.items() if character in others), "")
+    meant = meant or unicodedata.normalize("NFKC", character)
+    message = f"{message}: U+{ord(character):04X} {name}"
+    if not meant.strip():
+        return message, "it looks like a blank, and is none"
+    if meant.isascii():
+        return message, f"it looks like `{meant}`, and is another one"
+    return message, "names have letters a to z, digits and `_`"
+
+
+_ALIKE: Final = {
+    "a": "аα", "c": "с", "d": "ԁ", "e": "е", "h": "һ", "i": "і", "j": "ј", "o": "оο", "p": "рρ",
+    "s": "ѕ", "u": "υ", "v": "ν", "x": "х", "y": "у", "A": "АΑ", "B": "ВΒ", "C": "С", "E": "ЕΕ",
+    "H": "НΗ", "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν", "O": "ОΟ", "P": "РΡ", "S": "Ѕ",
+    "T": "ТΤ", "X": "ХΧ", "Y": "Υ", "Z": "Ζ", "-": "–—−‐‑", '"': "“”„«»", "'": "‘’′", "*": "×",
+    "/": "÷", "!=": "≠", "<=": "≤", ">=": "≥", "->": "→",
+}  # fmt: skip
+"""Letters and signs of other alphabets that are typed or pasted by mistake."""
 
 
 def _at(token: Token) -> Span:
@@ -417,14 +470,16 @@ def _slips(parser: Lark) -> tuple[_Slip, ...]:
     for path in sorted((asset("grammar") / "errors").glob("*.rwf")):
         text = path.read_text(encoding="utf-8")
         head = dict(
-            re.findall(r"^# (says|help|replace|word|after|expecting): (.*)$", text, re.MULTILINE)
+            re.findall(
+                r"^# (says|help|replace|word|after|token|expecting): (.*)$", text, re.MULTILINE
+            )
         )
         place = None
         if "word" not in head and "after" not in head:
             reader = _Reader(parser, text, _Nobody)
             wrong = reader.advance()
             assert isinstance(wrong, UnexpectedToken), f"{path.name} has no mistake"
-            place = (reader.now[-1], wrong.token.type)
+            place = (reader.now[-1], None if "token" in head else wrong.token.type)
         found.append(
             _Slip(
                 head["says"],

@@ -9,6 +9,7 @@ import pytest
 
 from raftoral.lang.compile import compile_source
 from raftoral.lang.source import Source
+from raftoral.registry.files import beside
 
 FILES = sorted((Path(__file__).parent / "errors").glob("*.rwf"))
 _EXPECTED = re.compile(r"### (RWF\d{4}): ((?:(?!###).)*)")
@@ -26,7 +27,7 @@ def test_each_line_gets_the_reports_that_it_names(path: Path) -> None:
     wanted = []
     for number, line in enumerate(text.splitlines(), 1):
         wanted += [(number, code, words.strip()) for code, words in _EXPECTED.findall(line)]
-    compiled = compile_source(Source(path.name, stripped(text)))
+    compiled = compile_source(Source(path.name, stripped(text)), beside(path))
     found = [
         (compiled.source.place(one.span.start)[0], one.code, one.message)
         for one in compiled.diagnostics
@@ -43,4 +44,4 @@ def _is(wanted: tuple[int, str, str], found: tuple[int, str, str]) -> bool:
 
 def test_there_are_enough_cases() -> None:
     """Each kind of mistake has its file."""
-    assert len(FILES) >= 40
+    assert len(FILES) >= 70

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from raftoral.lang.check import constants
 from raftoral.lang.check.nodes import const
-from raftoral.lang.diagnostics import did_you_mean
+from raftoral.lang.diagnostics import did_you_mean, nearest
 from raftoral.lang.types import show
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ def arguments(
         name = names[place] if arg.name is None else arg.name.text
         param = params.get(name)
         if param is None:
-            c.expr(arg.value)
+            _, ir = c.expr(arg.value)
             label = did_you_mean(name, names, f"{what} has no such argument")
             c.error("RWF0203", f"{what} has no `{name}`", arg.span, label)
+            meant = nearest(name, names)
+            if meant is not None:
+                given.setdefault(meant, ir)  # so that it is not missing too
             continue
         if name in given:
             c.error("RWF0120", f"`{name}` is given twice", arg.span, "again")

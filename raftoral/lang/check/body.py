@@ -79,8 +79,8 @@ class Body(Expressions):
         self.loops = 0
         self.final = False
         self.saga = False
-        self.inside: str | None = None
-        """The kind of branch around, which no jump leaves; None in the workflow itself."""
+        self.inside = False
+        """Tells whether a branch is around, which no jump leaves."""
         self.giving: Giving | None = None
         self.branches = 0
         # The names of steps in the scope that is open, and how many loops of a name it has.
@@ -150,7 +150,7 @@ class Body(Expressions):
         return found
 
     @contextmanager
-    def beside(self, word: str) -> Iterator[Giving]:
+    def beside(self) -> Iterator[Giving]:
         """Check what runs beside others: with scopes of its own, left by `give` alone."""
         kept = (
             self.steps, self.turns, self.loops, self.final, self.saga, self.inside, self.giving,
@@ -159,7 +159,7 @@ class Body(Expressions):
         self.branches += 1
         self.scoped += 1
         self.steps, self.turns, self.loops, self.final = {}, {}, 0, False
-        self.inside, self.giving, self.scope.branch = word, Giving(), self.branches
+        self.inside, self.giving, self.scope.branch = True, Giving(), self.branches
         giving = self.giving
         try:
             yield giving
@@ -274,7 +274,7 @@ class Body(Expressions):
             case ast.Await():
                 return waits.wait(self, node), False
             case ast.Log(_, value):
-                return ["log", self.shown(value)], False
+                return ["log", self.as_text(value)], False
             case ast.Restart():
                 return children.restart(self, node), True
             case ast.Saga():
@@ -342,6 +342,7 @@ class Body(Expressions):
             kind = UNKNOWN
         if isinstance(kind, CallbackType):
             self.error("RWF0215", "a callback stays under its own name", node.value.span)
+            kind = UNKNOWN
         return kind, ir
 
     def let(self, node: ast.Let) -> Node:
@@ -362,9 +363,9 @@ class Body(Expressions):
         if variable.role in ("var", "checkpoint") and variable.branch != self.scope.branch:
             self.diagnostics.error(
                 "RWF0320",
-                f"`{name.text}` belongs to what is around this {self.inside or 'branch'}",
+                f"`{name.text}` is declared outside of this branch",
                 name.span,
-                "assigned from a branch",
+                "assigned inside it",
                 labels=(Label(variable.name.span, "declared here"),),
                 help=("let the branch `give` its result, and assign that afterwards",),
                 notes=("branches run at once, so which of them assigned last would be chance",),
@@ -409,11 +410,6 @@ class Body(Expressions):
         if not self.scoped:
             self.cells.setdefault(node.name.text, variable)
         return ["checkpoint", variable.slot, node.name.text, ir]
-
-    def shown(self, node: ast.Expr) -> Node:
-        """Return the IR of a value as a text."""
-        kind, ir = self.expr(node)
-        return self.as_text(kind, ir)
 
 
 def _declared(block: ast.Block) -> Iterable[str]:

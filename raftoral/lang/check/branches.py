@@ -44,10 +44,9 @@ def _distinct(b: Body, names: list[Ident], what: str) -> None:
         seen.setdefault(name.text, name)
 
 
-def _branch(b: Body, node: ast.Branch, word: str) -> tuple[Node, Type, Giving]:
-    with b.beside(word) as giving:
-        if word == "branch of a race":
-            b.saga = True  # what a loser has done can be taken back
+def _branch(b: Body, node: ast.Branch, *, races: bool) -> tuple[Node, Type, Giving]:
+    with b.beside() as giving:
+        b.saga = b.saga or races  # what a loser has done can be taken back
         body, leaves = b.block(node.block)
     return ["branch", node.name.text, body], b.given(giving, always=leaves), giving
 
@@ -69,7 +68,7 @@ def parallel(b: Body, node: ast.Parallel) -> Node:
     arms: Node = []
     fields: dict[str, Field] = {}
     for branch in node.branches:
-        ir, kind, giving = _branch(b, branch, "branch of a parallel")
+        ir, kind, giving = _branch(b, branch, races=False)
         arms.append(ir)
         if node.name is None:
             _goes_nowhere(b, giving)
@@ -129,7 +128,7 @@ def _arm(
 ) -> tuple[Node, bool]:
     match arm:
         case ast.Branch():
-            ir, kind, giving = _branch(b, arm, "branch of a race")
+            ir, kind, giving = _branch(b, arm, races=True)
             if own is None:
                 _goes_nowhere(b, giving)
             else:

@@ -70,7 +70,9 @@ def _find(b: Body, node: ast.ChildStmt) -> Child | None:
     candidates: list[Child] = b.definitions.find("children", name.text) or []
     if not candidates:
         label = did_you_mean(name.text, b.definitions.names("children"), "not declared")
-        help_ = (f"declare it: `workflow {name.text} version 1 (...) -> ...`, without a block",)
+        help_ = () if label.startswith("did") else (
+            f"declare it: `workflow {name.text} version 1 (...) -> ...`, without a block",
+        )  # fmt: skip
         message = f"there is no workflow `{name.text}`"
         b.diagnostics.error("RWF0203", message, name.span, label, help=help_)
         return None
@@ -94,7 +96,7 @@ def restart(b: Body, node: ast.Restart) -> Any:
     if b.final:
         message = "`restart` inside `finally` would hide what happened before"
         b.error("RWF0330", message, node.span, "not here")
-    elif b.inside is not None:
-        message = f"`restart` ends the workflow, and this is a {b.inside} of it"
+    elif b.inside:
+        message = "`restart` ends the workflow, and this is one of its branches"
         b.error("RWF0322", message, node.span, "a branch ends with `give`")
     return ["restart", [[name, ir] for name, ir in zip(b.inputs, given, strict=False)]]

@@ -81,7 +81,7 @@ def constant(
     value: Value = None
     if not own.has_errors and not inner.wrong:
         try:
-            value = constant_value(ir)
+            value = constant_value(ir, len(inner.scope.everything))
             if parts(value) > PARTS_MAX:
                 message = f"{what} has more than {PARTS_MAX:,} parts"
                 inner.error("RWF0218", message, node.span, f"this {show(kind)} is too large")
@@ -110,9 +110,11 @@ def parts(value: Value) -> int:
 def embedded(c: Expressions, value: Value, span: Span) -> Node:
     """Return the node that holds a constant's value, as long as the file has not copied too much."""
     known = c.definitions.known
+    told = known.copied > COPIED_MAX
     known.copied += parts(value)
-    if known.copied > COPIED_MAX:
+    if known.copied <= COPIED_MAX:
+        return const(value)
+    if not told:
         message = f"constants and defaults are used for more than {COPIED_MAX:,} parts in all"
         c.error("RWF0404", message, span, "hand large values over as an input")
-        return const(None)
-    return const(value)
+    return const(None)

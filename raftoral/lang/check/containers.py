@@ -105,6 +105,11 @@ def update(c: Expressions, node: ast.Update) -> Typed:
         else:
             _, ir = c.expr(entry.value)
         made = _with(c, made, entry, ir)
+    if isinstance(kind, OptionalType):
+        help_ = ("give a value for none: `{...x ?? other, ...}`, or test it with `is none` before",)
+        message = f"this may be none, and `{{...}}` copies a value: it is {show(kind)}"
+        c.diagnostics.error("RWF0211", message, node.base.span, help=help_)
+        return UNKNOWN, made
     if shape is None and not isinstance(kind, MapType) and kind != UNKNOWN:
         message = f"`{{...}}` copies a record or a map, not {show(kind)}"
         return c.error("RWF0210", message, node.base.span)

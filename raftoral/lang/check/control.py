@@ -23,11 +23,11 @@ def jump(b: Body, node: ast.Return | ast.Give | ast.Break | ast.Continue) -> Nod
     word = type(node).__name__.lower()
     match node:
         case ast.Return(span, value):
-            ir = b.value(value, b.output if b.inside is None else UNKNOWN, "the result")
+            ir = b.value(value, UNKNOWN if b.inside else b.output, "the result")
             if b.final:
                 _hides(b, span, word)
-            elif b.inside is not None:
-                message = f"`return` ends the workflow, and this is a {b.inside} of it"
+            elif b.inside:
+                message = "`return` ends the workflow, and this is one of its branches"
                 b.error("RWF0322", message, span, "a branch ends with `give`")
             return ["return", ir]
         case ast.Give(span, value):
@@ -45,7 +45,8 @@ def jump(b: Body, node: ast.Return | ast.Give | ast.Break | ast.Continue) -> Nod
             if not b.loops and b.final:
                 _hides(b, span, word)
             elif not b.loops:
-                b.error("RWF0322", f"`{word}` stands inside a loop", span, "no loop around this")
+                label = "no loop in this branch" if b.inside else "no loop around this"
+                b.error("RWF0322", f"`{word}` stands inside a loop", span, label)
             return [word]
 
 
@@ -91,8 +92,9 @@ def match(b: Body, node: ast.Match) -> Checked:
     cases: Node = []
     told = kind == UNKNOWN
     for case in node.cases:
+        before_it = len(b.diagnostics)
         tested = pattern(b, case.pattern, kind)
-        told = told or not _reached(b, case, tested, rows, kind)
+        told = told or len(b.diagnostics) > before_it or not _reached(b, case, tested, rows, kind)
         b.scope.open()
         _bind(b, tested, rows, kind)
         guard = None

@@ -239,10 +239,13 @@ class Expressions:
                 assert_never(node)
 
     def _part(self, part: str | ast.Expr) -> Node:
-        return const(part) if isinstance(part, str) else self.as_text(*self.expr(part))
+        return const(part) if isinstance(part, str) else self.as_text(part)
 
-    def as_text(self, kind: Type, ir: Node) -> Node:
+    def as_text(self, node: ast.Expr) -> Node:
         """Return the IR of a value as a text."""
+        kind, ir = self.expr(node)
+        if isinstance(kind, CallbackType):
+            self.error("RWF0215", "a callback has a `.token`, and no text", node.span)
         if kind == STRING:
             return ir
         return do("text.case" if isinstance(required(kind), EnumType) else "text", ir)

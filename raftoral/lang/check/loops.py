@@ -84,7 +84,7 @@ def _key(b: Body, node: ast.Expr) -> Node:
 
 def _fan(b: Body, node: ast.For, fan: ast.Fan, head: list[Any]) -> Node:
     limits = branches.limits(b, fan)
-    with b.beside("turn of a `for ... parallel`") as giving:
+    with b.beside() as giving:
         body, leaves = b.block(node.block)
     kind = b.given(giving, always=leaves)
     b.close_block()

@@ -125,6 +125,7 @@ class Program:
             first = next(one for one in own.all() if one.severity == "error")
             line, column = source.place(first.span.start)
             note = f"{path}:{line}:{column}: {first.code}: {first.message}"
+            note = first.notes[0] if first.code == "RWF0132" else note
             message = f"`{path}` has mistakes of its own"
             diagnostics.error("RWF0132", message, item.path_span, "mend it first", notes=(note,))
             return None

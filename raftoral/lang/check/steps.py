@@ -104,7 +104,9 @@ def _unknown_activity(b: Body, name: ast.Ident, args: Sequence[ast.Arg]) -> None
         )
         return
     label = did_you_mean(name.text, b.definitions.names("activities"), "not declared")
-    help_ = (f"declare it above: `activity {name.text}(...) -> ...`",)
+    help_ = () if label.startswith("did") else (
+        f"declare it above: `activity {name.text}(...) -> ...`",
+    )  # fmt: skip
     message = f"there is no activity `{name.text}`"
     b.diagnostics.error("RWF0203", message, name.span, label, help=help_)
 

@@ -121,7 +121,11 @@ class Workflow(Body):
     ) -> tuple[list[str], Node]:
         """Return which of the cells a query reads, and its IR over a frame of ``cells``."""
         what = f"query {query.name.text}"
-        inner = Expressions(self.definitions, diagnostics, Scope(diagnostics, what), pure=what)
+        hint = (
+            "a query reads checkpoints that stand outside of loops and branches, and nothing else"
+        )
+        scope = Scope(diagnostics, what, hint)
+        inner = Expressions(self.definitions, diagnostics, scope, pure=what)
         for name in cells:
             cell = self.cells[name]
             inner.scope.declare(cell.name, cell.type, "input")

@@ -56,11 +56,12 @@ class Around:
     functions: list[Function] = field(default_factory=list)
 
 
-def constant_value(node: Node) -> Value:
-    """Return the value of an expression without variables."""
+def constant_value(node: Node, slots: int) -> Value:
+    """Return the value of an expression without variables but those of its ``slots``."""
     around = Around(Decoder({}, {}, strict=False))
     try:
-        value: Value = expression(node, around)([Meter(100_000, Shared({}))])
+        frame = [Meter(100_000, Shared({})), *[None] * slots]
+        value: Value = expression(node, around)(frame)
         bounded(value)
     except Exhausted:
         raise WorkflowFailed("FuelExhausted", "too many steps for a constant") from None
