@@ -76,6 +76,7 @@ if TYPE_CHECKING:
         undo_now,
         workflow,
     )
+    from raftoral.runtime.blocking import BlockingNode
     from raftoral.runtime.node import Node
     from raftoral.runtime.runs import Run
     from raftoral.values import Money
@@ -86,6 +87,7 @@ __all__ = [
     "RESULT",
     "Activity",
     "ActivityContext",
+    "BlockingNode",
     "Branch",
     "Call",
     "Callback",
@@ -159,6 +161,7 @@ _HOMES: Final = (
     "raftoral.registry.app",
     "raftoral.runtime.runs",
     "raftoral.runtime.node",
+    "raftoral.runtime.blocking",
 )
 _ELSEWHERE: Final = {"current_attempt": "current"}
 
