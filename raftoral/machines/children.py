@@ -6,7 +6,7 @@ asked for once and its end is taken once, however often either is told (semantic
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from raftoral.codec import VALUE_BYTES_MAX, pack, pack_record, unpack_record
@@ -84,7 +84,7 @@ def tell(step: Step, run: Run, event: Ended) -> Run:
         )
         ok, data = False, pack(["LimitExceeded", message, {}])
     news = _news(parent, run.id, ok, data)
-    return replace(run, untold=outbox.post(step, Say(parent.id, news.encode(), run.id)))
+    return run._replace(untold=outbox.post(step, Say(parent.id, news.encode(), run.id)))
 
 
 def _news(parent: Parent, run_id: RunId, ok: bool, value: bytes) -> Command:

@@ -6,7 +6,6 @@ the epoch, so that nothing is settled that was worked out before.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +53,7 @@ def restart(step: Step, run: Run, event: Restarted) -> Run:
     children.leave_all(step, run)
     _clear(step, run)
     parent = children.parent_of(run.parent)
-    begun = replace(run, generation=run.generation + 1, epoch=Epoch(step.index), cancel_asked=False)
+    begun = run._replace(generation=run.generation + 1, epoch=Epoch(step.index), cancel_asked=False)
     events: list[Event] = [
         Started(
             run.name,
@@ -80,7 +79,7 @@ def _clear(step: Step, run: Run) -> None:
 
 def _store(step: Step, old: Run | None, run: Run, events: Sequence[Event]) -> Run:
     """Store a run with a history that replaces the one it had; tell."""
-    run = replace(run, length=Position(0), size=0, warned=False)
+    run = run._replace(length=Position(0), size=0, warned=False)
     run = runs.append(step.txn, run, [encode(event, floats=True) for event in events])
     runs.put(step.txn, run, old)
     step.events.append(Regenerated(run))
@@ -110,8 +109,7 @@ def retry(step: Step, command: commands.RetryRun) -> Result:
             mail.put_back(step.txn, run.id, event)
     _clear(step, run)
     outbox.drop(step.txn, run.untold)
-    begun = replace(
-        run,
+    begun = run._replace(
         generation=run.generation + 1,
         ended_at=NEVER,
         untold=0,

@@ -6,7 +6,6 @@ group itself appends; it makes a settlement that is under way stale, so its owne
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raftoral.machines import children, layout, runs
@@ -38,7 +37,7 @@ def grow(step: Step, old: Run, run: Run, events: list[bytes]) -> Run:
     """Append events to ``old``, which they make ``run``; store it and tell."""
     grown = runs.append(step.txn, run, events)
     if not grown.warned and _long(grown):
-        grown = replace(grown, warned=True)
+        grown = grown._replace(warned=True)
         text = (
             f"its history has {grown.length:,} events in {grown.size:,} bytes, a quarter of a bound"
         )
@@ -76,4 +75,4 @@ def ended(step: Step, run: Run, event: Ended) -> Run:
         layout.clear(step.txn, prefix + section)
     children.leave_all(step, run)
     run = children.tell(step, run, event)
-    return replace(run, status=event.status, ended_at=step.now, reason="", paused=None)
+    return run._replace(status=event.status, ended_at=step.now, reason="", paused=None)

@@ -5,7 +5,6 @@ Each writes an arrival into the history at any moment. The rule it keeps: asking
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from raftoral.errors import CorruptionError, UsageError
@@ -53,7 +52,7 @@ def cancel(step: Step, command: commands.Cancel) -> Result:
         return ["ok", "asked"]
     check_live(run)
     event = history.CancelAsked(check_reason(command.reason))
-    arrive(step, run, replace(run, cancel_asked=True), event)
+    arrive(step, run, run._replace(cancel_asked=True), event)
     return ["ok", "cancelling"]
 
 
@@ -75,8 +74,7 @@ def pause(step: Step, command: commands.Pause) -> Result:
     if run.paused is not None:
         return ["ok", PAUSED]
     reason = check_reason(command.reason)
-    paused = replace(
-        run,
+    paused = run._replace(
         paused=reason,
         status=status_of(run.owner, reason),
         reason=reason if run.owner else run.reason,
@@ -92,7 +90,7 @@ def resume(step: Step, command: commands.Resume) -> Result:
     if run.paused is None:
         return ["ok", run.status]
     status = status_of(run.owner, None)
-    resumed = replace(run, paused=None, status=status, reason="" if run.owner else run.reason)
+    resumed = run._replace(paused=None, status=status, reason="" if run.owner else run.reason)
     arrive(step, run, resumed, history.Resumed())
     return ["ok", status]
 

@@ -142,7 +142,7 @@ def done(step: Step, command: commands.OutboxDone) -> list[Any]:
             case Say(about=about) if about:
                 run = runs.find(step.txn, RunId(about))
                 if run is not None and run.untold == number:
-                    runs.put(step.txn, replace(run, untold=0), run)
+                    runs.put(step.txn, run._replace(untold=0), run)
             case _:
                 pass
         removed += 1
@@ -211,7 +211,7 @@ def _let_go(step: Step, group: int) -> None:
         step.txn.delete(key)
         run = runs.find(step.txn, RunId(key[18:].decode()))
         if run is not None and run.origin == (group, layout.number_of(key[10:18])):
-            runs.put(step.txn, replace(run, origin=()), run)
+            runs.put(step.txn, run._replace(origin=()), run)
 
 
 def begun(step: Step, run: Run) -> Run:
@@ -222,4 +222,4 @@ def begun(step: Step, run: Run) -> Run:
         group, number = run.origin
         step.txn.delete(layout.began_key(group, number, run.id))
     step.txn.put(layout.began_key(*step.origin, run.id), b"")
-    return replace(run, origin=step.origin)
+    return run._replace(origin=step.origin)

@@ -5,7 +5,6 @@ The rule it keeps: each change of the owner is a new epoch, the index of the ent
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -85,8 +84,7 @@ def hand_over(step: Step, command: commands.HandOver) -> Result:
 def housed(step: Step, run: Run) -> Run:
     """Return a run that begins, or begins again, with an owner, a new epoch and its status."""
     owner = home_of(run.id, runs.members_up(step.txn))
-    return replace(
-        run,
+    return run._replace(
         owner=owner,
         epoch=Epoch(step.index),
         refused=(),
@@ -106,8 +104,7 @@ def _assign(
     """Give a run to ``owner`` under a new epoch; to nobody parks it."""
     run = runs.find(step.txn, run_id)
     assert run is not None, "an index names a run that is not there"
-    new = replace(
-        run,
+    new = run._replace(
         owner=owner,
         epoch=Epoch(step.index),
         refused=refused,

@@ -6,9 +6,7 @@ of the keys are in `layout`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from raftoral.codec import pack_record, unpack, unpack_record
 from raftoral.errors import CorruptionError, UsageError
@@ -67,9 +65,10 @@ def check_known_id(run_id: str) -> RunId:
     return check_child_id(run_id) if "/" in run_id else check_run_id(run_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """What a group knows of one run, apart from its events.
+
+    A tuple, because each settlement reads, changes and writes it on every member.
 
     ``reason`` says why it is paused or parked; ``paused`` is the reason of a pause that still
     holds, whoever owns the run. ``parent`` is a packed `raftoral.machines.children.Parent`; ``untold`` is the message that tells it the end, until that
@@ -118,14 +117,11 @@ class Run:
 
     def encode(self) -> bytes:
         """Return the stored record."""
-        return pack_record(_values(self))
+        return pack_record(self[1:])
 
 
-_STORED: Final = tuple(field.name for field in fields(Run))[1:]
+_STORED: Final = Run._fields[1:]
 _TUPLES: Final = tuple(_STORED.index(name) for name in ("refused", "search", "origin"))
-_GROWING: Final = slice(_STORED.index("length"), _STORED.index("size") + 1)
-_CHAIN: Final = _STORED.index("chain")
-_values: Final = attrgetter(*_STORED)
 
 
 def _decode(run_id: RunId, data: bytes) -> Run:
@@ -179,11 +175,7 @@ def append(txn: Transaction, run: Run, events: list[bytes]) -> Run:
     for offset, data in enumerate(events):
         txn.put(layout.event_key(run.id, run.length + offset), data)
         size += len(data)
-    # As `dataclasses.replace` does, at half its time: this is done for each settlement.
-    values = list(_values(run))
-    values[_GROWING] = (run.length + len(events), size)
-    values[_CHAIN] = chain
-    return Run(run.id, *values)
+    return run._replace(length=Position(run.length + len(events)), size=size, chain=chain)
 
 
 def remove(txn: Transaction, run: Run) -> None:

@@ -5,7 +5,6 @@ The rule it keeps: one id is one run. Starting it again joins it, or is refused 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -137,7 +136,7 @@ def _join(step: Step, known: Run, command: commands.StartRun, parent: Parent | N
     """Leave the run as it is; who awaits it is told its end, even if it has been before."""
     run = outbox.begun(step, known)
     if parent is not None and parent.awaited:
-        run = replace(run, parent=command.parent)
+        run = run._replace(parent=command.parent)
         if not run.live and (not run.untold or run.parent != known.parent):
             last = history.decode(runs.last_event(step.txn, run))
             assert isinstance(last, Ended), "a run that has ended has an end"

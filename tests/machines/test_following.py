@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -49,8 +48,8 @@ def stored(events: list[bytes]) -> Group:
     last = decode(events[-1])
     assert isinstance(last, Ended)
     layout.clear(group.state, layout.run_prefix(RUN) + b"h/")
-    other = runs.append(group.state, replace(run, length=Position(0), size=0), events)
-    runs.put(group.state, replace(other, status=last.status), run)
+    other = runs.append(group.state, run._replace(length=Position(0), size=0), events)
+    runs.put(group.state, other._replace(status=last.status), run)
     for number, event in enumerate(map(decode, events)):
         if isinstance(event, Taken):
             key = mail.SIGNAL.seen_key(RUN, event.signal_id)

@@ -1237,8 +1237,8 @@ async def test_who_does_not_own_a_run_settles_nothing_for_it() -> None:
         mine = live.run
         live.answer("x", encode(Logged("x", "what this node would settle")))
         for other, leaving in (
-            (replace(mine, owner=NodeId(3 - owner.node)), False),
-            (replace(mine, owner=NodeId(0), status=runs.PARKED), False),
+            (mine._replace(owner=NodeId(3 - owner.node)), False),
+            (mine._replace(owner=NodeId(0), status=runs.PARKED), False),
             (mine, True),
         ):
             live.run, live.leaving = other, leaving
