@@ -133,8 +133,7 @@ class _Clockwork:
                 self._unread.add((known.id, known.revision))
                 log.error("schedule %s does not fire: %s", known.id, error)  # noqa: TRY400
             return []
-        end = Millis(min(now, spec.end_at or now))
-        times = [due, *calendar.between(Millis(due + 1), end, limit - 1)]
+        times = [due, *calendar.between(Millis(due + 1), now, limit - 1)]
         after = [*times[1:], calendar.after(times[-1]) or Millis(0)]
         return [
             Fired(known.id, known.revision, at, next_at).encode()

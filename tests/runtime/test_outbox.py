@@ -87,6 +87,14 @@ class World:
         self.leaders[group].close()
         self.leaders[group] = self._leader(group)
 
+    def move_slots(self) -> None:
+        """Let one group own no slot for now, so that it refuses what is to begin there."""
+        away = self.chance.choice([0, *self.logs])
+        for group in self.logs:
+            bitmap = management.slots_of(group, self.count)
+            owned = bytes(len(bitmap)) if group == away else bitmap
+            self.commit(group, commands.OwnSlots(owned).encode())
+
     def close(self) -> None:
         """Stop all."""
         for each in self.leaders.values():
@@ -253,7 +261,10 @@ async def story(world: World, parents: int, *, leave_early: bool = False) -> dic
         if world.loss and turn % 50 == 0:
             world.change_leader(world.chance.choice(sorted(world.logs)))
             world.down = {world.chance.choice(sorted(world.logs))} if turn % 100 else set()
+            world.move_slots()
     world.down, world.loss = set(), 0.0
+    for group in world.logs:
+        world.commit(group, commands.OwnSlots(management.slots_of(group, world.count)).encode())
     async with asyncio.timeout(30):
         while not all(at_rest(group) for group in world.logs.values()):
             world.play(leave_early)
