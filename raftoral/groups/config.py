@@ -14,6 +14,9 @@ class HostConfig:
     election_ticks: int = 10
     """Shortest wait for a leader's sign of life; the longest is twice as much."""
 
+    pre_vote: bool = True
+    """Whether a node asks whether it could win before it stands; see `raft.elections`."""
+
     log_entries_max: int = 10_000
     """A log that holds more applied entries than this is compacted."""
     log_entries_margin: int = 1_000

@@ -176,6 +176,7 @@ class Host:
             chance=self._chance,
             message_bytes_max=self.config.message_bytes_max,
             uncommitted_bytes_max=self.config.uncommitted_bytes_max,
+            pre_vote=self.config.pre_vote,
             trace=self.tracer_of(gid),
         )
         raw = RawNode(config, store, store.applied)

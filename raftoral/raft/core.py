@@ -83,8 +83,7 @@ class Core:
     def _load(self, hard_state: HardState, membership: Membership) -> None:
         """Become again what was stored."""
         if self.trace is not None:
-            self.trace.node("InitState", self)
-            self.trace.change_applied(self, membership)
+            self.trace.begins(self, membership)
         self._set_members(membership, frozenset())
         self.log.commit_to(hard_state.commit)
         self.term, self.vote = hard_state.term, hard_state.vote
@@ -256,11 +255,12 @@ class Core:
     # -------------------------------------------------------------- messages
     def step(self, message: Message) -> None:
         """Take one message: first its term, then what it says."""
+        if message.term > self.term and self._must_ignore(message):
+            return
         if self.trace is not None:
             self.trace.received(self, message)
         if message.term > self.term:
-            if not self._accepts_term(message):
-                return
+            self._follow_term(message)
         elif 0 < message.term < self.term:
             self._answer_old_term(message)
             return
@@ -278,22 +278,28 @@ class Core:
         else:
             elections.step_candidate(self, message)
 
-    def _accepts_term(self, message: Message) -> bool:
-        """Follow a message of a higher term into it; False if the message must be ignored."""
+    def _must_ignore(self, message: Message) -> bool:
+        """Tell whether a request of a higher term gets no answer.
+
+        Who hears a living leader helps nobody to disturb it (thesis 4.2.3), unless that leader
+        itself wants to hand over.
+        """
         type_ = message.type
-        if type_ is MessageType.VOTE or type_ is MessageType.PRE_VOTE:
-            # Who hears a living leader helps nobody to disturb it (thesis 4.2.3), unless that
-            # leader itself wants to hand over.
-            if self.in_lease and message.context != elections.TRANSFER:
-                self.config.say(f"{self.id} ignored {type_.name} from {message.from_}: in lease")
-                return False
-            if type_ is MessageType.PRE_VOTE:
-                return True
-        elif type_ is MessageType.PRE_VOTE_RESPONSE and not message.reject:
-            return True  # It carries the term that we asked for, which is not ours yet.
-        from_leader = type_ in _FROM_LEADER
-        self.become_follower(message.term, message.from_ if from_leader else NOBODY)
+        if not (type_ is MessageType.VOTE or type_ is MessageType.PRE_VOTE):
+            return False
+        if not self.in_lease or message.context == elections.TRANSFER:
+            return False
+        self.config.say(f"{self.id} ignored {type_.name} from {message.from_}: in lease")
         return True
+
+    def _follow_term(self, message: Message) -> None:
+        """Follow a message of a higher term into it, unless it only asks or tells of a pre-vote."""
+        type_ = message.type
+        if type_ is MessageType.PRE_VOTE:
+            return
+        if type_ is MessageType.PRE_VOTE_RESPONSE and not message.reject:
+            return  # It carries the term that we asked for, which is not ours yet.
+        self.become_follower(message.term, message.from_ if type_ in _FROM_LEADER else NOBODY)
 
     def _answer_old_term(self, message: Message) -> None:
         """Free a sender that is stuck in an old term."""

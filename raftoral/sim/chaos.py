@@ -159,6 +159,9 @@ class Operator:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self._busy: dict[GroupId, float] = {}
+        self._were_members: set[NodeId] = set()
+        self._is_unsure = False
+        """Whether the fate of a change is not known."""
 
     def transfer(self) -> None:
         """Ask for another leader of some group."""
@@ -192,9 +195,29 @@ class Operator:
         conf = cluster.checkers.newest_membership(gid)
         if conf is None:
             return
-        change = self._leave_or(conf)
+        change = self._one_step(gid, conf) if cluster.shape.is_traced else self._leave_or(conf)
         if change is not None:
             self._propose(gid, change)
+
+    def _one_step(self, gid: GroupId, conf: ConfState) -> ConfChange | None:
+        """Return a change that a trace can be written of: one node comes for the first time, or goes.
+
+        None once the fate of one is not known: its leader may count it as pending for ever.
+        """
+        cluster, random = self.cluster, self.cluster.random
+        self._were_members |= conf.members()
+        new = sorted(cluster.nodes.keys() - self._were_members)
+        steps: list[tuple[ConfOp, NodeId]] = []
+        if new:
+            steps.append((ConfOp.ADD_LEARNER, random.choice(new)))
+        if conf.learners and len(conf.voters) < VOTERS_MAX:
+            steps.append((ConfOp.ADD_VOTER, random.choice(conf.learners)))
+        came = [voter for voter in conf.voters if cluster.nodes[voter].groups[gid] is None]
+        if came and len(conf.voters) > VOTERS_MIN:
+            steps.append((ConfOp.REMOVE, random.choice(came)))
+        if not steps or self._is_unsure or self._busy:
+            return None
+        return ConfChange((random.choice(steps),))
 
     def leave_joint(self) -> None:
         """End what a joint configuration that nobody leaves by itself holds up."""
@@ -275,6 +298,7 @@ class Operator:
 
     def _ended(self, gid: GroupId, result: object) -> None:
         self._busy.pop(gid, None)
+        self._is_unsure = self._is_unsure or result != ["ok"]
         if isinstance(result, RaftoralError):
             self.cluster.count["membership changes refused"] += 1
         elif result != ["ok"]:

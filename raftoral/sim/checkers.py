@@ -148,7 +148,7 @@ class Checkers:
         seen = self._seen[node, gid] = _Seen(group.store.applied)
         chosen = self.chosen(gid)
         hard, conf = group.store.initial_state()
-        if not chosen.confs:
+        if not chosen.confs and conf.voters:
             chosen.confs[group.store.applied] = conf
             chosen.committed[group.store.applied] = group.store.term(group.store.applied)
         self._on_open(node, group, hard)

@@ -58,7 +58,7 @@ class Client:
         self.is_idle = False
         self._group = random.choice(cluster.gids)
         self._floor = cluster.floors[self._group]
-        if random.random() < 0.6:
+        if cluster.shape.is_traced or random.random() < 0.6:
             self._written += 1
             size = 8 if random.random() < 0.97 else random.randrange(cluster.shape.value_bytes_max)
             value = self._written.to_bytes(8, "big") * (size // 8 + 1)

@@ -26,7 +26,7 @@ from raftoral.sim.chaos import Chaos
 from raftoral.sim.checkers import Checkers
 from raftoral.sim.clients import Client
 from raftoral.sim.clock import Events
-from raftoral.sim.faults import CALM, Faults, some_faults
+from raftoral.sim.faults import CALM, Faults, some_faults, traceable_faults
 from raftoral.sim.network import Network
 from raftoral.sim.node import Process, SimNode
 from raftoral.storage.base import NodeStore
@@ -76,10 +76,14 @@ class Shape:
     """Frames arrive at whole multiples of it: the coarser, the more are read in one turn."""
     wire: bool
     """Whether frames pass the real encoder and decoder."""
+    is_traced: bool = False
+    """Whether only that happens which a trace can be written of; see `raftoral.raft.trace`."""
 
     @classmethod
     def of(cls, options: Options, random: Random) -> Shape:
         """Return the shape of one run; the same for the same seed."""
+        if options.trace is not None:
+            return cls._traced(options, random)
         host = HostConfig(
             tick_ms=random.choice((50, 100)),
             heartbeat_ticks=random.choice((1, 2, 3)),
@@ -100,6 +104,23 @@ class Shape:
             value_bytes_max=random.choice((1_000, 1_000, 100_000)),
             grid_ms=random.choice((1, 5, 10)),
             wire=random.random() < 0.25,
+        )
+
+    @classmethod
+    def _traced(cls, options: Options, random: Random) -> Shape:
+        """Return a shape without pre-votes and compactions, which the form of a trace lacks."""
+        host = HostConfig(
+            heartbeat_ticks=random.choice((3, 5)), pre_vote=False, log_entries_max=10_000_000
+        )
+        return cls(
+            nodes=options.nodes or random.choice((4, 5, 6)),
+            groups=options.groups or 1,
+            faults=options.faults or traceable_faults(random),
+            host=host,
+            value_bytes_max=1_000,
+            grid_ms=random.choice((1, 5, 10)),
+            wire=False,
+            is_traced=True,
         )
 
 
@@ -150,10 +171,17 @@ class Cluster:
         for number in range(1, shape.nodes + 1):
             self._add(NodeId(number))
         for gid in self.gids:
-            voters = random.sample(sorted(self.nodes), min(shape.nodes, random.choice((3, 3, 5))))
+            voters = random.sample(
+                sorted(self.nodes),
+                min(shape.nodes, 3 if shape.is_traced else random.choice((3, 3, 5))),
+            )
             conf = ConfState(tuple(sorted(voters)))
             for node in conf.voters:
                 self.nodes[node].groups[gid] = conf
+            if shape.is_traced:
+                # Who comes later is there from the beginning: a trace says first who takes part.
+                for node in self.nodes.keys() - conf.members():
+                    self.nodes[node].groups[gid] = None
         self.clients = [Client(self, number + 1) for number in range(options.clients)]
 
     def _add(self, number: NodeId) -> SimNode:

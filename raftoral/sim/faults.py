@@ -49,6 +49,8 @@ class Faults:
     # disks
     torn: float = 0.5
     """Probability that a crash leaves some of the batches that were not synced."""
+    keeps_all: bool = False
+    """A crash loses nothing that was handed out, as after kill -9 between two turns."""
     slow_sync: float = 0.0
     """Probability that a sync takes up to a second."""
     disk_failure_rate: float = 0.0
@@ -97,4 +99,23 @@ def some_faults(random: Random) -> Faults:
         bit_flip_rate=maybe(0.01, 0.1),
         membership_rate=maybe(0.1, 1.0),
         transfer_rate=maybe(0.05, 0.3),
+    )
+
+
+def traceable_faults(random: Random) -> Faults:
+    """Return a choice of those faults that a trace can be written of; see `raftoral.raft.trace`."""
+    return Faults(
+        loss=random.choice((0.0, 0.02)),
+        reorder=random.choice((0.0, 0.02)),
+        delay_ms=random.choice((0.5, 5.0, 20.0)),
+        partition_rate=random.uniform(0.0, 0.2),
+        clog_rate=random.uniform(0.0, 0.1),
+        disconnect_rate=random.uniform(0.0, 0.2),
+        crash_rate=random.uniform(0.1, 0.4),
+        crash_inside=0.0,
+        crash_all=0.0,
+        pause_rate=random.uniform(0.0, 0.1),
+        keeps_all=True,
+        membership_rate=random.uniform(0.3, 1.0),
+        transfer_rate=random.uniform(0.0, 0.1),
     )

@@ -51,6 +51,7 @@ class Process:
             cluster.network, Local("sim", node.id, f"n{node.id}"), self.loop, self.clock
         )
         self.host: Host | None = None
+        self.store: NodeStore | None = None
         self.steps_left = 0
         """With more than 0: it dies that many operations of disk or network from now."""
         node.disk.on_step = self._step
@@ -61,7 +62,7 @@ class Process:
         """Open everything, in the first turn of the loop."""
         node, cluster = self.node, self.node.cluster
         try:
-            store = NodeStore(node.disk, clock=self.loop.time)
+            store = self.store = NodeStore(node.disk, clock=self.loop.time)
             self.host = host = Host(
                 node.id,
                 store,
@@ -93,6 +94,9 @@ class Process:
 
         meta = None if initial is None else SnapshotMeta(BEGINNING, Term(1), initial)
         group = self.host.add_group(gid, Registers(observe), bootstrap=meta)
+        if initial is None and cluster.shape.is_traced:
+            # A leader sends its whole log, and that of a newcomer begins with a snapshot.
+            group.raw.may_lead = False
         cluster.checkers.watch_group(node.id, group)
 
     def open_later(self, gid: GroupId) -> None:
@@ -205,6 +209,8 @@ class SimNode:
             return
         cluster, random = self.cluster, self.cluster.random
         cluster.count["crashes"] += 1
+        if cluster.faults.keeps_all and process.store is not None:
+            process.store.flush(sync=True)
         self.process = None
         process.loop.die()
         cluster.network.leave(process.transport)

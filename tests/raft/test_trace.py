@@ -1,4 +1,8 @@
-"""What a traced core writes: the form of etcd's trace, and the laws that any trace obeys."""
+"""What a traced core writes: the form of etcd's trace, and steps that etcd's model has.
+
+`tests.raft.trace_spec` is that model. It passes etcd's own sample and what we write, and refuses
+either once it is damaged.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,9 @@ from raftoral.errors import ProposalDropped
 from raftoral.ids import Index, NodeId
 from raftoral.raft.messages import ConfChange, ConfOp, ConfState
 from raftoral.raft.trace import Tracer
+from raftoral.sim.cluster import Cluster, Options
 from tests.raft.network import Network
+from tests.raft.trace_spec import Refused, check
 
 FOLDER = os.environ.get("RAFTORAL_CORPORA", "")
 SAMPLE = Path(FOLDER, "etcd-raft-trace", "sample.ndjson")
@@ -55,6 +61,10 @@ MESSAGE_EVENTS = tuple(
         "RequestVoteResponse",
     )
 )
+COMPARED = tuple(
+    name for name in MESSAGE_EVENTS if "Response" not in name or name.startswith("Receive")
+)
+"""Etcd's checker takes an answer that is sent as a part of the step that it answers."""
 
 
 def a_life(seed: int) -> list[dict[str, Any]]:
@@ -118,13 +128,15 @@ def test_every_line_has_the_form_and_every_event_comes() -> None:
     assert kinds == {*NODE_EVENTS, *MESSAGE_EVENTS}
 
 
-def test_a_snapshot_is_an_append_of_its_own_type(events: list[dict[str, Any]]) -> None:
-    """It is sent and received as MsgSnap, and its entries count the log that it stands for."""
-    snapshots = [event for event in events if event.get("msg", {}).get("type") == "MsgSnap"]
-    names = {event["name"] for event in snapshots}
-    assert names == {"SendAppendEntriesRequest", "ReceiveAppendEntriesRequest"}
-    assert all(event["msg"]["entries"] > 1 for event in snapshots)
-    assert all(event["msg"]["index"] == event["msg"]["logTerm"] == 0 for event in snapshots)
+def test_a_snapshot_is_an_append_of_the_log_that_it_stands_for(
+    events: list[dict[str, Any]],
+) -> None:
+    """Etcd's model has no log that begins later: a snapshot is all entries from the first on."""
+    appends = [event["msg"] for event in events if event.get("msg", {}).get("type") == "MsgApp"]
+    whole = [each for each in appends if each["index"] == 0]
+    assert whole
+    assert all(each["entries"] == each["commit"] > 1 for each in whole)
+    assert all(each["logTerm"] == 0 for each in whole)
 
 
 def test_terms_and_commits_never_go_back(events: list[dict[str, Any]]) -> None:
@@ -252,3 +264,138 @@ def test_the_form_is_that_of_etcds_sample(events: list[dict[str, Any]]) -> None:
             assert theirs & ours[kind], kind
         else:
             assert theirs == ours[kind], kind
+
+
+# -------------------------------------------------------------- etcd's model
+def run(seed: int) -> list[str]:
+    """Return the trace of a short simulated run with its faults."""
+    lines: list[str] = []
+    report = Cluster(seed, Options(seconds=2.0, trace=lines.append)).run()
+    assert report.violation is None, report.violation
+    return lines
+
+
+@pytest.fixture(scope="module")
+def text(events: list[dict[str, Any]]) -> list[str]:
+    """Return how a life begins, with a change of the leader, as lines."""
+    return [json.dumps({"tag": "trace", "event": event}) for event in events[:500]]
+
+
+def damaged(text: list[str], at: int, *path: str, to: Any = None) -> list[str]:
+    """Return the lines with one field of one of them made another: a number grows by one."""
+    line = json.loads(text[at])
+    holder = line["event"]
+    for key in path[:-1]:
+        holder = holder[key]
+    last = path[-1]
+    holder[last] = holder[last] + 1 if to is None else to
+    return [*text[:at], json.dumps(line), *text[at + 1 :]]
+
+
+def after_the_beginning(text: list[str], *names: str) -> list[int]:
+    """Return where events of some names are, once the nodes have begun; a few of them."""
+    names = names or ("Ready", "Replicate", "Commit", "BecomeLeader", *COMPARED)
+    found = []
+    for at, line in enumerate(text):
+        event = json.loads(line)["event"]
+        # A heartbeat has no place in the log.
+        if event["name"] in names and event.get("msg", {}).get("type") != "MsgHeartbeat":
+            found.append(at)
+    return found[:: max(1, len(found) // 12)]
+
+
+@pytest.mark.skipif(not SAMPLE.is_file(), reason="RAFTORAL_CORPORA holds no etcd-raft-trace")
+def test_the_model_has_every_step_of_etcds_sample() -> None:
+    """The checker passes what etcd's own checker passes."""
+    spec = check(SAMPLE.read_text(encoding="utf-8").splitlines())
+    assert len(spec.nodes) == 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_model_has_every_step_of_a_life(seed: int) -> None:
+    """Losses, elections, changes of members and a restart are steps that etcd's model has."""
+    check(json.dumps(line) for line in a_life(seed))
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+def test_the_model_has_every_step_of_a_simulated_run(seed: int) -> None:
+    """So are those of `make sim SEED=n TRACE=FILE`, with crashes and partitions."""
+    lines = run(seed)
+    assert len(lines) > 200
+    check(lines)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("state", "term"),
+        ("state", "commit"),
+        ("state", "vote"),
+        ("log",),
+        ("role",),
+        ("conf",),
+    ],
+    ids=".".join,
+)
+def test_a_state_that_no_step_leads_to_is_refused(text: list[str], path: tuple[str, ...]) -> None:
+    """Each field of each state is compared with what the steps before it make of it."""
+    check(text)
+    other = {"vote": "9", "role": "StatePreCandidate", "conf": [["1", "2"], []]}.get(path[-1])
+    for at in after_the_beginning(text):
+        with pytest.raises(Refused):
+            check(damaged(text, at, *path, to=other))
+
+
+@pytest.mark.parametrize("field", ["term", "index", "entries", "logTerm", "commit"])
+def test_a_message_that_nobody_can_send_is_refused(text: list[str], field: str) -> None:
+    """An append says what is in the log of its sender, and comes as it was sent."""
+    way = "SendAppendEntriesRequest", "ReceiveAppendEntriesRequest"
+    for at in after_the_beginning(text, *way):
+        with pytest.raises(Refused):
+            check(damaged(text, at, "msg", field))
+
+
+@pytest.mark.parametrize("name", ["Replicate", "BecomeCandidate", "BecomeLeader"])
+def test_a_step_that_is_left_out_is_missed(text: list[str], name: str) -> None:
+    """What follows is not possible without it."""
+    for at in after_the_beginning(text, name):
+        with pytest.raises(Refused):
+            check([*text[:at], *text[at + 1 :]])
+
+
+def test_a_message_comes_after_it_was_sent_and_once(text: list[str]) -> None:
+    """One that was never sent is refused, and so is one that comes again."""
+    comes = "ReceiveAppendEntriesRequest", "ReceiveRequestVoteRequest"
+    for at in after_the_beginning(text, *comes):
+        message = json.loads(text[at])["event"]["msg"]
+        sends = [
+            place
+            for place in range(at)
+            if json.loads(text[place])["event"].get("msg") == message
+            and json.loads(text[place])["event"]["name"].startswith("Send")
+        ]
+        with pytest.raises(Refused):
+            check([line for place, line in enumerate(text) if place not in sends])
+        if len(sends) == 1:
+            with pytest.raises(Refused):
+                check([*text[: at + 1], text[at], *text[at + 1 :]])
+
+
+def test_a_second_leader_of_a_term_is_refused(text: list[str]) -> None:
+    """Who has not the votes does not lead, whatever its line says."""
+    at = after_the_beginning(text, "BecomeLeader")[0]
+    forged = json.loads(text[at])
+    forged["event"]["nid"] = next(n for n in "123" if n != forged["event"]["nid"])
+    with pytest.raises(Refused):
+        check([*text[: at + 1], json.dumps(forged), *text[at + 1 :]])
+
+
+def test_a_commit_that_no_majority_holds_is_refused(text: list[str]) -> None:
+    """A leader that counts what only it has is refused at the line that says so."""
+    at = after_the_beginning(text, "Replicate")[0]
+    line = json.loads(text[at])
+    line["event"]["name"] = "Commit"
+    line["event"]["log"] += 1
+    line["event"]["state"]["commit"] = line["event"]["log"]
+    with pytest.raises(Refused):
+        check([*text[: at + 1], json.dumps(line), *text[at + 1 :]])
