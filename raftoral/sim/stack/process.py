@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import CorruptionError, RaftoralError, StorageFailed
@@ -126,6 +127,12 @@ class StackProcess(Process):
     def _wired(self, host: Host) -> None:
         self.host = host
         cluster, node = self.stack, self.node
+        shape = cluster.shape.host
+        host.config = replace(  # Short logs, so that snapshots are taken.
+            host.config,
+            log_entries_max=shape.log_entries_max,
+            log_entries_margin=shape.log_entries_margin,
+        )
         cluster.checkers.watch_host(node.id, host)
         for group in host.groups.values():
             self._watch(group)
