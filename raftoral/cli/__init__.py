@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         code = _run(argv)
-        sys.stdout.flush()
+        if not sys.stdout.closed:  # the language server closes it
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever reads our output has seen enough; the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "fmt": "formatting.fmt",
     "graph": "drawing.graph",
     "explain": "explaining.explain",
+    "lsp": "editing.lsp",
     "lint": "linting.lint",
     "replay": "replaying.replay",
     "deploy": "definitions.deploy",

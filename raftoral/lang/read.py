@@ -15,22 +15,27 @@ from raftoral.lang.parse import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from raftoral.lang import ast
     from raftoral.lang.check.trials import Trial
     from raftoral.lang.ir import Unit
-    from raftoral.lang.source import Source
+    from raftoral.lang.source import Source, Span
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
     """What a source says: its units (none if anything must be mended), tests, and the reports.
 
-    ``sources`` are the files that it imports, by their path from its own folder.
+    ``sources`` are the files that it imports, by their path from its own folder, ``types`` those of
+    the values of its workflows, by where their names are declared. ``file`` is None if the text
+    does not parse.
     """
 
     units: tuple[Unit, ...]
     trials: tuple[Trial, ...]
     sources: Mapping[str, Source]
     diagnostics: Diagnostics
+    file: ast.File | None
+    types: Mapping[Span, str]
 
 
 def read(source: Source, load: Callable[[str], Source | None] | None = None) -> Read:
@@ -40,7 +45,7 @@ def read(source: Source, load: Callable[[str], Source | None] | None = None) -> 
     file = parse(source, diagnostics)
     if file is not None:
         program.check(file, source, diagnostics)
-    return Read(program.units, program.trials, program.sources, diagnostics)
+    return Read(program.units, program.trials, program.sources, diagnostics, file, program.types)
 
 
 def _nothing(path: str) -> None:

@@ -31,6 +31,7 @@ COMMANDS = [
     "fmt",
     "graph",
     "explain",
+    "lsp",
     "deploy",
     "run",
     "list",

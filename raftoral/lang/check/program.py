@@ -22,14 +22,14 @@ from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.imports import FILES_MAX, path_of
 from raftoral.lang.parse import TEXT_BYTES_MAX, parse
 from raftoral.lang.scope import Scope
-from raftoral.lang.types import DURATION
+from raftoral.lang.types import DURATION, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from raftoral.lang.check.trials import Trial
     from raftoral.lang.ir import Unit
-    from raftoral.lang.source import Source
+    from raftoral.lang.source import Source, Span
 
 
 class Program:
@@ -40,6 +40,8 @@ class Program:
         self.trials: tuple[Trial, ...] = ()
         self.sources: dict[str, Source] = {}
         """The imported files, by their path."""
+        self.types: dict[Span, str] = {}
+        """The types of the values of workflows, by where their names are declared."""
         self._load = load
         self._known = Known()
         self._functions: Functions = {}
@@ -53,6 +55,9 @@ class Program:
         if definitions is None:
             return
         bodies = [Workflow(w, definitions, diagnostics) for w in definitions.workflows]
+        for body in bodies:
+            for variable in body.scope.everything:
+                self.types[variable.name.span] = show(variable.type)
         trials = [check_test(test, definitions, diagnostics, bodies) for test in definitions.tests]
         for alias, item in _imports(tree).items():
             if alias not in definitions.used:

@@ -1,0 +1,1 @@
+"""The language server: `raftoral lsp`. Needs ``pip install 'raftoral[lsp]'``."""
