@@ -5,6 +5,7 @@ Owns the table of routes, which is also what the OpenAPI page is made of. Keeps 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -38,15 +39,18 @@ def application(node: Backend, bound_to: str = "127.0.0.1") -> Starlette:
     """Return the ASGI application of ``node``.
 
     ``bound_to`` is the host that the server listens on: besides loopback names it is the only one
-    that a request's Host header may name.
+    that a request's Host header may name. Set its ``state.stopping`` before the server stops, so that
+    streams end.
     """
     routes = [Route(e.path, partial(_answer, node, e), methods=[e.method]) for e in ENDPOINTS]
     routes.append(Route("/openapi.json", _openapi, methods=["GET"]))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, bound_to=bound_to), Middleware(Segments)],
         exception_handlers={HTTPException: _no_such_path},
     )
+    app.state.stopping = asyncio.Event()
+    return app
 
 
 async def _answer(node: Backend, endpoint: Endpoint, request: Request) -> Response:
@@ -55,7 +59,8 @@ async def _answer(node: Backend, endpoint: Endpoint, request: Request) -> Respon
         answered = endpoint.handler(node, request)
         if isinstance(answered, AsyncIterator):
             wait_ms = optional_number(request, "wait_ms")
-            return await streamed(answered, doing, None if wait_ms is None else wait_ms / 1000)
+            seconds = None if wait_ms is None else wait_ms / 1000
+            return await streamed(answered, doing, request.app.state.stopping, seconds)
         answer = await answered
         status = 503 if isinstance(answer, bodies.Health) and not answer.ok else 200
         return Response(to_json(answer), status, media_type="application/json")

@@ -81,8 +81,9 @@ async def serve(
     taken, and requests in flight get `STOP_SECONDS` to end. Errors are those of `listener`.
     """
     sock = sock or listener(host, port, insecure=insecure)
+    app = application(node, host)
     config = uvicorn.Config(
-        application(node, host),
+        app,
         http="h11",
         ws="none",
         lifespan="off",
@@ -98,6 +99,7 @@ async def serve(
         name = f"[{host.strip('[]')}]" if ":" in host else host
         yield f"http://{name}:{sock.getsockname()[1]}"
     finally:
+        app.state.stopping.set()
         server.should_exit = True
         await task
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 import asyncio
 import math
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from starlette.responses import StreamingResponse
 
 from raftoral.api.failures import problem_of
 from raftoral.convert import to_json
+from raftoral.errors import NodeStopped
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 ALIVE_SECONDS: Final = 15.0
 """How long a stream says nothing at most."""
+
+SOON_SECONDS: Final = 1.0
+"""How long the first event is waited for until the answer begins without it."""
 
 
 class Message(NamedTuple):
@@ -44,51 +48,63 @@ class Message(NamedTuple):
 
 
 async def streamed(
-    messages: AsyncIterator[Message], doing: str, seconds: float | None = None
+    messages: AsyncIterator[Message], doing: str, stopping: asyncio.Event, seconds: float | None
 ) -> StreamingResponse:
-    """Return the answer that sends ``messages``; errors before the first of them are raised.
+    """Return the answer that sends ``messages``.
 
-    After ``seconds`` it ends, whatever may still come.
+    Errors that come soon are raised, so that they have a status; later ones are events. After
+    ``seconds`` it ends, whatever may still come; when the server is ``stopping`` it breaks off, and
+    the caller may ask elsewhere for the rest.
     """
-    first = await anext(messages, None)
-
-    async def body() -> AsyncIterator[bytes]:
-        if first is not None:
-            yield first.encode()
-        try:
-            async for message in _alive(messages, seconds):
-                yield b": waiting\n\n" if message is None else message.encode()
-        except Exception as error:
-            yield Message("error", problem_of(error, doing)).encode()
-            return
-        yield Message("end", {}).encode()
-
-    headers = {"cache-control": "no-store"}
-    return StreamingResponse(body(), 200, headers, "text/event-stream")
+    first = asyncio.ensure_future(anext(messages, None))
+    await asyncio.wait({first}, timeout=SOON_SECONDS)
+    if first.done():
+        first.result()
+    body = _body(messages, first, doing, stopping, seconds)
+    return StreamingResponse(body, 200, {"cache-control": "no-store"}, "text/event-stream")
 
 
-async def _alive(
-    messages: AsyncIterator[Message], seconds: float | None
-) -> AsyncIterator[Message | None]:
-    """Yield the messages as they come, and None after each silence."""
+async def _body(
+    messages: AsyncIterator[Message],
+    coming: asyncio.Future[Message | None],
+    doing: str,
+    stopping: asyncio.Event,
+    seconds: float | None,
+) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     end = math.inf if seconds is None else loop.time() + seconds
-    while True:
-        coming = asyncio.ensure_future(anext(messages, None))
-        try:
+    stop = asyncio.ensure_future(stopping.wait())
+    try:
+        while True:
             while not coming.done():
                 silence = min(ALIVE_SECONDS, end - loop.time())
                 if silence <= 0:
+                    yield _END
                     return
-                await asyncio.wait({coming}, timeout=silence)
+                either: set[asyncio.Future[Any]] = {coming, stop}
+                await asyncio.wait(either, timeout=silence, return_when=asyncio.FIRST_COMPLETED)
+                if stop.done():
+                    yield _STOPS
+                    return
                 if not coming.done() and loop.time() < end:
-                    yield None
-        finally:
-            if not coming.done():  # The time is up, or the caller went away.
-                coming.cancel()
-                with suppress(asyncio.CancelledError):
-                    await coming
-        message = coming.result()
-        if message is None:
-            return
-        yield message
+                    yield b": waiting\n\n"
+            message = coming.result()
+            if message is None:
+                yield _END
+                return
+            yield message.encode()
+            coming = asyncio.ensure_future(anext(messages, None))
+    except Exception as error:
+        yield Message("error", problem_of(error, doing)).encode()
+    finally:
+        stop.cancel()
+        coming.cancel()
+        with suppress(Exception, asyncio.CancelledError):
+            await coming
+
+
+_END: Final = Message("end", {}).encode()
+_STOPS: Final = Message(
+    "error",
+    {"code": NodeStopped.code, "message": "this node stops; ask another one for the rest"},
+).encode()

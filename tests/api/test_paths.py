@@ -12,6 +12,7 @@ import pytest
 from raftoral import errors
 from raftoral.api.app import ENDPOINTS, application
 from raftoral.api.failures import status_of
+from raftoral.api.server import serve
 from raftoral.client.http import Client
 from tests.api.fakes import SCHEDULE, FakeNode
 from tests.api.test_http import asker, problem
@@ -370,3 +371,48 @@ def test_a_broken_answer_is_asked_for_again() -> None:
     with Client(transport=httpx.MockTransport(handler)) as client:
         client.cancel("r")
     assert tries == 2
+
+
+def test_a_server_that_stops_ends_its_streams() -> None:
+    """Who follows a run that goes on is told to ask elsewhere, and the server does not wait for it."""
+    node = FakeNode()
+
+    async def main() -> list[str]:
+        lines: list[str] = []
+        paused = asyncio.Event()
+
+        async def read(url: str, http: httpx.AsyncClient) -> None:
+            async with http.stream("GET", f"{url}/v1/runs/s/watch") as answer:
+                async for line in answer.aiter_lines():
+                    lines.append(line)
+                    if "paused" in line:
+                        paused.set()
+
+        async with httpx.AsyncClient(trust_env=False) as http:
+            async with serve(node, port=0) as url:
+                await node.start_run("slow", {}, id="s")
+                reading = asyncio.create_task(read(url, http))
+                await paused.wait()
+            await reading
+        return lines
+
+    assert asyncio.run(main())[-3:-1] == [
+        "event: error",
+        'data: {"code":"node_stopped","message":"this node stops; ask another one for the rest"}',
+    ]
+
+
+def test_a_stream_begins_though_nothing_has_happened_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller that has seen all there is gets an answer that lives, not silence."""
+    monkeypatch.setattr("raftoral.api.streams.SOON_SECONDS", 0.01)
+    monkeypatch.setattr("raftoral.api.streams.ALIVE_SECONDS", 0.02)
+    node = FakeNode()
+
+    async def follow(_id: str, **_place: int) -> Any:
+        await asyncio.sleep(60)
+        yield None
+
+    node.follow = follow  # type: ignore[method-assign]
+    answer = asker(node)("GET", "/v1/runs/s/events?wait_ms=200")
+    assert (answer.status_code, answer.text.count(": waiting\n\n") > 2) == (200, True)
+    assert answer.text.endswith("event: end\ndata: {}\n\n")
