@@ -79,7 +79,7 @@ def test_the_lines_are_as_bad_as_they_are_told_to_be() -> None:
 @pytest.mark.timeout(240)
 def test_partitions_loss_and_killed_leaders_lose_nothing_acknowledged(tmp_path: Path) -> None:
     """Cut one way and both, lossy, slow, killed and stopped: nothing lost, and linearizable."""
-    storm, record, findings = weather(25, 3, tmp_path)
+    storm, record, findings = weather(14, 3, tmp_path)
     assert findings.holds, (findings, storm.count)
-    assert len(storm.count) >= 5, storm.count
-    assert len(record.writes) > 20
+    assert len(storm.count) >= 3, storm.count
+    assert len(record.writes) > 10

@@ -353,6 +353,8 @@ def test_a_node_far_behind_gets_a_snapshot() -> None:
         one.add(G1)
         await until(lambda: bool(one.snapshots) and one.commands() == leader.commands())
         assert len(one.snapshots) == 1
+        # Killed before its leader knows of it, it would rightly get another.
+        await until(lambda: leader.host.view(G1).match[one.id] >= one.snapshots[0][1])
         await one.kill()
         one.start()
         one.add(G1)
