@@ -437,22 +437,22 @@ def cycles(uses: dict[Any, set[Any]]) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = []
     done: set[Any] = set()
     for start in sorted(uses):
-        stack: list[tuple[Any, list[Any]]] = [(start, sorted(uses[start]))]
-        path = [start]
+        stack: list[tuple[Any, list[Any]]] = [(start, sorted(uses[start], reverse=True))]
+        path = {start: None}
         while stack and start not in done:
             name, rest = stack[-1]
             if not rest:
                 done.add(name)
                 stack.pop()
-                path.pop()
+                path.popitem()
                 continue
-            following = rest.pop(0)
+            following = rest.pop()
             if following in path:
-                cycle = tuple(path[path.index(following) :])
-                found.append(cycle)
+                way = list(path)
+                found.append(tuple(way[way.index(following) :]))
                 done.update(path)
                 break
             if following in uses and following not in done:
-                stack.append((following, sorted(uses[following])))
-                path.append(following)
+                stack.append((following, sorted(uses[following], reverse=True)))
+                path[following] = None
     return found

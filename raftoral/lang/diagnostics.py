@@ -23,6 +23,13 @@ _UNUSED: Final = frozenset({"RWF0501", "RWF0502", "RWF0506"})
 REPORTS_MAX: Final = 50
 """After so many reports the rest is of no use to anyone."""
 
+NEAR_MAX: Final = 400
+"""So many words are compared with one that nobody knows."""
+
+
+class Enough(Exception):
+    """There is so much to say that nothing more is worth looking for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -96,13 +103,26 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], Diagnostic] = {}
+        self._warnings = 0
 
     def add(self, one: Diagnostic) -> None:
-        """Add a report, unless this place already has one of the same code."""
+        """Add a report, unless this place already has one of the same code.
+
+        Raises `Enough` with the last error that is kept, for whoever reads the source; warnings
+        beyond as many are dropped.
+        """
         if isinstance(one.label, Meant) and not one.fixes:
             one = replace(one, fixes=replacing(one.span, one.label.word))
-        if len(self._found) < REPORTS_MAX:
-            self._found.setdefault((one.code, one.span.start), one)
+        key = (one.code, one.span.start)
+        if key in self._found:
+            return
+        if one.severity == "warning":
+            self._warnings += 1
+            if self._warnings > REPORTS_MAX:
+                return
+        self._found[key] = one
+        if len(self._found) - min(self._warnings, REPORTS_MAX) >= REPORTS_MAX:
+            raise Enough
 
     def error(
         self,
@@ -163,7 +183,9 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     for one in pool:
         if one.lower() == folded:
             return one
-    found = difflib.get_close_matches(word, pool, 1, 0.7)
+    size = len(word)
+    near = [one for one in pool if abs(len(one) - size) <= 1 + size // 3][:NEAR_MAX]
+    found = difflib.get_close_matches(word[:80], near, 1, 0.7)
     return found[0] if found else None
 
 

@@ -15,12 +15,18 @@ from lark.exceptions import UnexpectedInput
 
 from raftoral.lang import ast, grammar, syntax_errors
 from raftoral.lang.source import Source, Span
+from raftoral.lang.syntax_errors import quiet_text
 from raftoral.lang.tree.definitions import Definitions
 from raftoral.lang.tree.tokens import Reading, reading
 
 if TYPE_CHECKING:
     from raftoral.lang.diagnostics import Diagnostics
 
+WORDS_MAX: Final = 30_000
+BRACKETS_MAX: Final = 256
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_BRACKET = re.compile(r"[()\[\]{}]")
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """What turns letters around, so that people read something else than the machine."""
 
@@ -38,6 +44,8 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
         )
         return None
 
+    if not _bounded(source.text, diagnostics):
+        return None
     hidden = list(_HIDDEN.finditer(source.text))
     for found in hidden:
         diagnostics.error(
@@ -66,6 +74,24 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
         return None
     finally:
         reading.reset(token)
+
+
+def _bounded(text: str, diagnostics: Diagnostics) -> bool:
+    """Report what has too many words or is nested too deeply to be worth reading."""
+    quiet = quiet_text(text)
+    if len(_WORD.findall(quiet)) + text.count("{") + text.count('"') > WORDS_MAX:
+        message = f"the text has more than {WORDS_MAX:,} words and signs"
+        diagnostics.error("RWF0404", message, Span(0, 1), "split it into several files")
+        return False
+    depth = 0
+    for found in _BRACKET.finditer(quiet):
+        depth += 1 if found[0] in "([{" else -1
+        if depth > BRACKETS_MAX:
+            message = f"brackets are nested deeper than {BRACKETS_MAX} levels"
+            at = Span(found.start(), found.end())
+            diagnostics.error("RWF0403", message, at, "name a part of it")
+            return False
+    return True
 
 
 @functools.cache

@@ -5,11 +5,12 @@ The half of `compile` that tools need: it knows neither how runs are evaluated n
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raftoral.lang.check.program import Program
-from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.diagnostics import Diagnostics, Enough
 from raftoral.lang.parse import parse
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ def read(source: Source, load: Callable[[str], Source | None] | None = None) -> 
     """Return what a clean source says; ``load`` gives the files that it imports, by their path."""
     diagnostics = Diagnostics()
     program = Program(load or _nothing)
-    file = parse(source, diagnostics)
-    if file is not None:
-        program.check(file, source, diagnostics)
+    file = None
+    with suppress(Enough):
+        file = parse(source, diagnostics)
+        if file is not None:
+            program.check(file, source, diagnostics)
     return Read(program.units, program.trials, program.sources, diagnostics, file, program.types)
 
 

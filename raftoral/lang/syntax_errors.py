@@ -143,7 +143,7 @@ class _Reader:
     def __init__(self, parser: Lark, text: str, diagnostics: Diagnostics) -> None:
         self.parser = parser
         self.text = text
-        self.quiet = _quiet(text)
+        self.quiet = quiet_text(text)
         self.diagnostics = diagnostics
         self.fixed = fixed_texts(parser)
         interactive = parser.parse_interactive(text, start="start")
@@ -425,7 +425,7 @@ def _at(token: Token) -> Span:
 
 
 # ------------------------------------------------------------------ braces
-def _quiet(text: str) -> str:
+def quiet_text(text: str) -> str:
     """Return ``text`` with texts and comments blanked, so that every brace counts."""
     return _NOISE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
 
@@ -435,7 +435,7 @@ def _unclosed(text: str) -> Diagnostic:
     opened: list[tuple[int, int]] = []
     suspect: tuple[int, int] | None = None
     offset = 0
-    for line in _quiet(text).split("\n"):
+    for line in quiet_text(text).split("\n"):
         body = line.lstrip(" \t")
         indent = len(line) - len(body)
         begins_closing = body.startswith("}")

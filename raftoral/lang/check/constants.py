@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import RaftoralError
 from raftoral.lang.check.nodes import const
-from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.diagnostics import Diagnostics, Enough
 from raftoral.lang.evaluate.expressions import constant_value
 from raftoral.lang.types import UNKNOWN, show
 
@@ -31,10 +31,12 @@ def named(c: Expressions, home: Definitions, name: str, span: Span) -> tuple[Typ
     """Return type and value of the constant ``name`` of the file ``home``."""
     done = home.evaluated.get(name)
     if done is not None:
+        c.wrong = c.wrong or done[0] == UNKNOWN
         return done
     if name in home.opened:
         way = " -> ".join((*home.opened[home.opened.index(name) :], name))
         c.error("RWF0302", f"the constant needs itself: {way}", span)
+        c.wrong = True
         return UNKNOWN, None
     definition = home.constants[name]
     home.opened.append(name)
@@ -70,10 +72,14 @@ def constant(
     """
     own = Diagnostics()
     inner = c.fresh(home, own, what)
-    if target == UNKNOWN:
-        kind, ir = inner.expr(node)
-    else:
-        kind, ir = target, inner.value(node, target, what)
+    try:
+        if target == UNKNOWN:
+            kind, ir = inner.expr(node)
+        else:
+            kind, ir = target, inner.value(node, target, what)
+    except Enough:
+        c.diagnostics.take(own)
+        raise
     if inner.calls:
         inner.error(
             "RWF0218", f"{what} is constant, so it calls no function of the file", node.span
@@ -90,7 +96,9 @@ def constant(
             inner.error("RWF0218", f"{what} cannot be computed: {failure}", node.span)
     if home is c.definitions:
         c.diagnostics.take(own)
-    return kind, value
+    failed = own.has_errors or inner.wrong
+    c.wrong = c.wrong or failed
+    return UNKNOWN if failed else kind, value
 
 
 def parts(value: Value) -> int:

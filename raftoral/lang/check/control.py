@@ -90,13 +90,15 @@ def match(b: Body, node: ast.Match) -> Checked:
     rows: list[Row] = []
     leaves = True
     cases: Node = []
+    cover = Coverage(b.definitions.known)
     told = kind == UNKNOWN
     for case in node.cases:
         before_it = len(b.diagnostics)
         tested = pattern(b, case.pattern, kind)
-        told = told or len(b.diagnostics) > before_it or not _reached(b, case, tested, rows, kind)
+        told = told or len(b.diagnostics) > before_it
+        told = told or not _reached(b, cover, case, tested, rows, kind)
         b.scope.open()
-        _bind(b, tested, rows, kind)
+        _bind(b, None if told else cover, tested, rows, kind)
         guard = None
         if case.guard is not None:
             guard = b.value(case.guard, BOOL, "a guard")
@@ -109,44 +111,43 @@ def match(b: Body, node: ast.Match) -> Checked:
         cases.append([tested.ir, guard, block])
         leaves = leaves and left
     b.steps = after
-    whole = told or _whole(b, node, rows, kind)
+    whole = told or _whole(b, cover, node, rows, kind)
     return ["match", subject, slot, cases], leaves and whole
 
 
-def _bind(b: Body, tested: Tested, rows: list[Row], kind: Type) -> None:
+def _bind(b: Body, cover: Coverage | None, tested: Tested, rows: list[Row], kind: Type) -> None:
     for name, bound, ir in tested.bound:
-        if ir is tested.ir and bound != required(kind) and not _none_left(b, rows, kind):
+        if ir is tested.ir and bound != required(kind) and not _none_left(cover, rows, kind):
             bound = required(kind)
         ir[1] = b.declare(name, bound, "loop").slot
 
 
-def _none_left(b: Body, rows: list[Row], kind: Type) -> bool:
-    """Tell whether `none` has no case yet."""
+def _none_left(cover: Coverage | None, rows: list[Row], kind: Type) -> bool:
+    """Tell whether `none` may have no case yet."""
     try:
-        return Coverage(b.definitions.known).useful(rows, (Con("none"),), [kind])
+        return cover is None or cover.useful(rows, (Con("none"),), [kind])
     except TooComplex:
         return True
 
 
-def _reached(b: Body, case: ast.Case, tested: Tested, rows: list[Row], kind: Type) -> bool:
+def _reached(
+    b: Body, cover: Coverage, case: ast.Case, tested: Tested, rows: list[Row], kind: Type
+) -> bool:
     """Report a case that no value reaches; tell whether the patterns could be worked out."""
-    if kind == UNKNOWN:
-        return False
     try:
-        if Coverage(b.definitions.known).useful(rows, (tested.space,), [kind]):
-            return True
-        message, label = "this case is never reached", "all of its values are taken before"
-        b.error("RWF0231", message, case.pattern.span, label)
+        if not cover.useful(rows, (tested.space,), [kind]):
+            message, label = "this case is never reached", "all of its values are taken before"
+            b.error("RWF0231", message, case.pattern.span, label)
     except TooComplex:
         b.error("RWF0403", "these patterns are too many to be worked out", case.span)
         return False
     return True
 
 
-def _whole(b: Body, node: ast.Match, rows: list[Row], kind: Type) -> bool:
+def _whole(b: Body, cover: Coverage, node: ast.Match, rows: list[Row], kind: Type) -> bool:
     """Tell whether every value has a case; report one that has none."""
     try:
-        missing = Coverage(b.definitions.known).missing(rows, [kind])
+        missing = cover.missing(rows, [kind])
     except TooComplex:
         b.error("RWF0403", "these patterns are too many to be worked out", node.span)
         return True

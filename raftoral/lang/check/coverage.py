@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from raftoral.lang.definitions import Known
 
-STEPS_MAX: Final = 20_000
+STEPS_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ class Wild:
 
 Space: TypeAlias = "Wild | Con | tuple[Space, ...]"
 Row: TypeAlias = "tuple[Space, ...]"
+Ways: TypeAlias = "dict[str, tuple[str, list[Type]]] | None"
 
 WILD: Final = Wild()
 
@@ -50,6 +51,7 @@ class Coverage:
 
     def __init__(self, known: Known) -> None:
         self._known = known
+        self._found: dict[Type, Ways] = {}
         self._steps = 0
 
     def missing(self, rows: Sequence[Row], kinds: Sequence[Type]) -> list[str] | None:
@@ -112,8 +114,13 @@ class Coverage:
         own = _special(new, name, len(parts))
         return bool(own) and self.useful(inner, own[0], [*parts, *rest])
 
-    def _ways(self, kind: Type) -> dict[str, tuple[str, list[Type]]] | None:
+    def _ways(self, kind: Type) -> Ways:
         """Return all constructors of a type, shown and with their parts; None if they have no end."""
+        if kind not in self._found:
+            self._found[kind] = self._worked_out(kind)
+        return self._found[kind]
+
+    def _worked_out(self, kind: Type) -> Ways:
         match kind:
             case OptionalType(item):
                 return {"none": ("none", []), "some": ("{}", [item])}
@@ -134,9 +141,7 @@ class Coverage:
             case _:
                 return None
 
-    def _example(
-        self, kind: Type, ways: dict[str, tuple[str, list[Type]]] | None, heads: set[str]
-    ) -> str:
+    def _example(self, kind: Type, ways: Ways, heads: set[str]) -> str:
         if ways is None or not heads:
             return "_"
         name = next(way for way in ways if way not in heads)

@@ -7,6 +7,7 @@ loops with a bound. Adds reports to the one list; gives no unit while there is a
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from raftoral.lang import ast
@@ -18,7 +19,7 @@ from raftoral.lang.check.trials import check_test, closed_over
 from raftoral.lang.check.units import unit_of
 from raftoral.lang.check.workflows import Workflow
 from raftoral.lang.definitions import Definitions, Known
-from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.diagnostics import Diagnostics, Enough
 from raftoral.lang.imports import FILES_MAX, path_of
 from raftoral.lang.parse import TEXT_BYTES_MAX, parse
 from raftoral.lang.scope import Scope
@@ -124,8 +125,11 @@ class Program:
             diagnostics.error("RWF0404", message, item.path_span)
             return None
         own = Diagnostics()
-        tree = parse(source, own)
-        definitions = None if tree is None else self._file(tree, path, own, (*chain, path))
+        definitions = None
+        with suppress(Enough):
+            tree = parse(source, own)
+            if tree is not None:
+                definitions = self._file(tree, path, own, (*chain, path))
         if own.has_errors or definitions is None:
             first = next(one for one in own.all() if one.severity == "error")
             line, column = source.place(first.span.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.lang import ast
@@ -9,7 +10,7 @@ from raftoral.lang.check import constants
 from raftoral.lang.check.body import Body
 from raftoral.lang.check.expressions import Expressions
 from raftoral.lang.definitions import Field, Shape
-from raftoral.lang.diagnostics import Diagnostics, Label, did_you_mean
+from raftoral.lang.diagnostics import Diagnostics, Enough, Label, did_you_mean
 from raftoral.lang.ir import encode_value
 from raftoral.lang.scope import Scope
 from raftoral.lang.types import INT, NOTHING, STRING, TIMESTAMP, OptionalType, Type
@@ -112,7 +113,9 @@ class Workflow(Body):
                 self.diagnostics.error("RWF0120", message, name.span, "again", labels=(first,))
             seen.setdefault(name.text, name)
             kind = self.type_of(query.type)
-            used, _ = self.asked(query, kind, list(self.cells), Diagnostics())
+            used: list[str] = []
+            with suppress(Enough):  # what is wrong is told by the second look
+                used, _ = self.asked(query, kind, list(self.cells), Diagnostics())
             used, ir = self.asked(query, kind, used, self.diagnostics)
             self.queries.append([name.text, kind, used, ir])
 

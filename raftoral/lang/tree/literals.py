@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ESCAPES: Final = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "{": "{", "}": "}"}
 _SPECIAL = re.compile(r"\\(u\{[0-9A-Fa-f]{1,6}\}|.)|\{([^{}]*)\}|([{}])", re.DOTALL)
-_SIMPLE_HOLE = re.compile(r"[a-z_][A-Za-z0-9_]*(?:\.[a-z_][A-Za-z0-9_]*)*\Z")
+_SIMPLE_HOLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z_][A-Za-z0-9_]*)*\Z")
 _NOT_VALUES: Final = frozenset({"true", "false", "none", "not", "if", "decode"})
 
 
@@ -122,6 +122,8 @@ def _path(hole: str, start: int) -> ast.Expr:
     words = hole.split(".")
     end = start + len(words[0])
     value: ast.Expr = ast.Name(Span(start, end), words[0])
+    if words[0][0].isupper():
+        value = ast.TypeName(Span(start, end), words[0])
     for word in words[1:]:
         name = Ident(Span(end + 1, end + 1 + len(word)), word)
         end = name.span.end
