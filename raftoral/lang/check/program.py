@@ -15,7 +15,6 @@ from raftoral.lang.check import constants, steps
 from raftoral.lang.check.expressions import Expressions
 from raftoral.lang.check.functions import Functions, check_calls, check_function
 from raftoral.lang.check.size import check_size
-from raftoral.lang.check.trials import check_test, closed_over
 from raftoral.lang.check.units import unit_of
 from raftoral.lang.check.workflows import Workflow
 from raftoral.lang.definitions import Definitions, Known
@@ -59,7 +58,8 @@ class Program:
         for body in bodies:
             for variable in body.scope.everything:
                 self.types[variable.name.span] = show(variable.type)
-        trials = [check_test(test, definitions, diagnostics, bodies) for test in definitions.tests]
+        if definitions.tests:
+            self._check_tests(definitions, diagnostics, bodies)
         for alias, item in _imports(tree).items():
             if alias not in definitions.used:
                 message = f"nothing of `{alias}` is used"
@@ -69,9 +69,15 @@ class Program:
         for body in bodies:
             check_size(body, diagnostics)
         self.units = tuple(unit_of(body, source, self._functions) for body in bodies)
-        self.trials = tuple(
-            closed_over(trial, self._functions) for trial in trials if trial is not None
-        )
+
+    def _check_tests(
+        self, definitions: Definitions, diagnostics: Diagnostics, bodies: list[Workflow]
+    ) -> None:
+        from raftoral.lang.check.trials import check_test, closed_over
+
+        trials = [check_test(test, definitions, diagnostics, bodies) for test in definitions.tests]
+        if not diagnostics.has_errors:
+            self.trials = tuple(closed_over(one, self._functions) for one in trials if one)
 
     # -------------------------------------------------------------- one file
     def _file(
