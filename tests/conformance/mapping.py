@@ -1,15 +1,22 @@
 """Our history in the words of the requirements: one table, and how steps and contexts are named.
 
 A history is replayed event by event, in lockstep; where a branch begins or ends at an event, that is
-a context in their words. What they call a child context is a `Parallel` of one branch here
-(`cases.common.context`), so the events of such a group itself have no counterpart. A poll of theirs
-is a compute in a scope of its own; the pause behind it belongs to the poll.
+a context in their words. It is the same for Python and for `.rwf`, since both spell their paths
+alike:
+
+| path | in their words |
+| --- | --- |
+| `group/context`, `group/callback` | a child context, a wait for a callback; `group` itself is nothing |
+| `group/name` | a branch of a parallel |
+| `group[key]` | an iteration of a map |
+| `while[2]/check`, `while[2]/sleep` | the condition `while`: the third poll, and the pause behind it |
+| `name[key]/step` | a step called `key`: that is how a name is made at run time |
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.replay.history import (
@@ -29,15 +36,14 @@ from raftoral.replay.history import (
     decode,
 )
 from raftoral.replay.interpreter import Replay
-from tests.conformance.cases.common import BODY, POLL, kind_of
 
 if TYPE_CHECKING:
     from raftoral.ids import RunId
     from raftoral.replay.interpreter import Begin
     from raftoral.values import Value
 
-_ONE_BRANCH: Final = ("context", "callback")
-"""The kinds of groups of one branch, whose own events are none of theirs."""
+_ALONE: Final = {"context": "RunInChildContext", "callback": "WaitForCallback"}
+"""Names of branches that are alone in their groups, whose own events are none of theirs."""
 
 _TIMED_OUT: Final = ("Timeout", "HeartbeatTimeout")
 
@@ -54,61 +60,94 @@ class Seen:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class Scopes:
+    """What is known of the paths of a history: the branches of all groups, and the open contexts."""
+
+    branches: frozenset[str]
+    contexts: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+
+    def parent(self, path: str) -> str:
+        """Return the innermost context around ``path``."""
+        around = [each for each in self.contexts if path.startswith(each + "/")]
+        return max(around, key=len, default="")
+
+    def is_context(self, group: str) -> bool:
+        """Tell whether a group is one in their words too."""
+        return not any(f"{group}/{name}" in self.branches for name in _ALONE)
+
+    def kind(self, group: str) -> str:
+        """Return what kind of context a group is; what has no branches is a map of nothing."""
+        named = any(each.rpartition("/")[0] == group for each in self.branches)
+        return "Parallel" if named else "Map"
+
+
+def name_of(path: str, branches: frozenset[str] = frozenset()) -> str:
+    """Return what a step or a group is called: its key, or that of the loop's turn around it."""
+    around, _, key = path.rpartition("/")
+    if around.endswith("]") and around not in branches:
+        return around.rpartition("[")[2].rstrip("]")
+    return key
+
+
 def seen(run_id: RunId, begin: Begin, history: list[bytes], times: list[int]) -> list[Seen]:
     """Return a history in their words. ``times`` are the moments at which its events were written."""
+    branches: set[str] = set()
+    first = Replay(run_id, begin, lockstep=True, observe=lambda path, _: branches.add(path))
+    first.feed_all(history)
+    first.close()
     told: list[Seen] = []
-    contexts: dict[str, str] = {}
+    scopes = Scopes(frozenset(branches))
 
     def branch(path: str, what: str) -> None:
-        ended = "Succeeded" if what == "done" else "Failed"
         if what == "begun":
-            contexts[path] = path
-        told.append(_context(path, "Started" if what == "begun" else ended, contexts))
+            scopes.contexts.add(path)
+        ended = "Succeeded" if what == "done" else "Failed"
+        told.append(_branch(path, "Started" if what == "begun" else ended, scopes))
 
     replay = Replay(run_id, begin, lockstep=True, observe=branch)
-    asked: set[str] = set()
     for data, at in zip(history, times, strict=True):
-        event = decode(data)
-        told += _told(event, at, contexts, asked)
+        told += _told(decode(data), at, scopes)
         replay.feed(data)
     replay.close()
     return told
 
 
-def _told(event: Event, at: int, contexts: dict[str, str], asked: set[str]) -> list[Seen]:
+def _told(event: Event, at: int, scopes: Scopes) -> list[Seen]:
     """The table: what each of our events is in their words."""
     match event:
         case Asked(path):
-            asked.add(path)
-            return [_step(path, "Started", contexts)]
+            scopes.asked.add(path)
+            return [_step(path, "Started", scopes)]
         case Retry(path, _, _, _):
-            return [*_began(path, asked, contexts), _step(path, "Failed", contexts)]
+            return [*_began(path, scopes), _step(path, "Failed", scopes)]
         case Done(path, _, ok, value):
-            ended = _step(path, "Succeeded" if ok else "Failed", contexts, value if ok else None)
-            return [*_began(path, asked, contexts), ended]
-        case TimerSet(path, due) if _key(path) not in (POLL,):
-            return [_leaf("WaitStarted", path, contexts, "Wait", Duration=(due - at) // 1000)]
-        case TimerFired(path) if _key(path) not in (POLL,):
-            return [_leaf("WaitSucceeded", path, contexts, "Wait")]
+            ended = _step(path, "Succeeded" if ok else "Failed", scopes, value if ok else None)
+            return [*_began(path, scopes), ended]
+        case TimerSet(path, due) if not _polled(path):
+            return [_leaf("WaitStarted", path, scopes, "Wait", Duration=(due - at) // 1000)]
+        case TimerFired(path) if not _polled(path):
+            return [_leaf("WaitSucceeded", path, scopes, "Wait")]
         case CallbackOpened(path, _, due, beat):
             limits = {"Timeout": (due - at) // 1000} if due else {}
             limits |= {"HeartbeatTimeout": beat // 1000} if beat else {}
-            return [_leaf("CallbackStarted", path, contexts, "Callback", **limits)]
+            return [_leaf("CallbackStarted", path, scopes, "Callback", **limits)]
         case CallbackDone(path, True, value):
-            return [_leaf("CallbackSucceeded", path, contexts, "Callback", value)]
+            return [_leaf("CallbackSucceeded", path, scopes, "Callback", value)]
         case CallbackDone(path, False, [name, *_]):
             how = "CallbackTimedOut" if name in _TIMED_OUT else "CallbackFailed"
-            return [_leaf(how, path, contexts, "Callback")]
+            return [_leaf(how, path, scopes, "Callback")]
         case ChildAsked(path):
-            return [_leaf("ChainedInvokeStarted", path, contexts, "")]
+            return [_leaf("ChainedInvokeStarted", path, scopes, "")]
         case ChildDone(path, ok, value):
             how = "ChainedInvokeSucceeded" if ok else "ChainedInvokeFailed"
-            return [_leaf(how, path, contexts, "", value if ok else None)]
-        case Opened(path) if kind_of(_key(path)) not in _ONE_BRANCH:
-            contexts[path] = path
-            return [_context(path, "Started", contexts)]
-        case Closed(path) if kind_of(_key(path)) not in _ONE_BRANCH:
-            return [_context(path, "Succeeded", contexts)]
+            return [_leaf(how, path, scopes, "", value if ok else None)]
+        case Opened(path) if scopes.is_context(path):
+            scopes.contexts.add(path)
+            return [_leaf("ContextStarted", path, scopes, scopes.kind(path))]
+        case Closed(path) if scopes.is_context(path):
+            return [_leaf("ContextSucceeded", path, scopes, scopes.kind(path))]
         case Ended("completed", value):
             return [Seen("ExecutionSucceeded")]
         case Ended():
@@ -117,56 +156,43 @@ def _told(event: Event, at: int, contexts: dict[str, str], asked: set[str]) -> l
             return []
 
 
-def _began(path: str, asked: set[str], contexts: dict[str, str]) -> list[Seen]:
+def _began(path: str, scopes: Scopes) -> list[Seen]:
     """A step begins where it is asked for; without such an event, where its attempt is settled."""
-    if path in asked:
-        asked.discard(path)
+    if path in scopes.asked:
+        scopes.asked.discard(path)
         return []
-    return [_step(path, "Started", contexts)]
+    return [_step(path, "Started", scopes)]
 
 
-def _step(path: str, what: str, contexts: dict[str, str], value: Value = None) -> Seen:
-    if "/" in path and kind_of(path.split("/")[-2]) == "poll":
-        whole = path.rsplit("/", 2)[0]
-        return _leaf(f"Step{what}", whole, contexts, "WaitForCondition", value)
-    return _leaf(f"Step{what}", path, contexts, "Step", value)
+def _step(path: str, what: str, scopes: Scopes, value: Value = None) -> Seen:
+    if _polled(path):
+        condition = path.rpartition("[")[0]
+        return _leaf(f"Step{what}", condition, scopes, "WaitForCondition", value)
+    return _leaf(f"Step{what}", path, scopes, "Step", value)
+
+
+def _polled(path: str) -> bool:
+    """Tell whether a step is one of a poll: directly in a turn of a `while`."""
+    return path.rpartition("/")[0].rpartition("/")[2].startswith("while")
 
 
 def _leaf(
-    type_: str, path: str, contexts: dict[str, str], sub: str, value: Value = None, **more: Any
+    type_: str, path: str, scopes: Scopes, sub: str, value: Value = None, **more: Any
 ) -> Seen:
     details = dict(more)
     if value is not None:
         details["Payload"] = value
-    return Seen(type_, path, _parent(path, contexts), _key(path), sub, details)
+    return Seen(type_, path, scopes.parent(path), name_of(path, scopes.branches), sub, details)
 
 
-def _context(path: str, what: str, contexts: dict[str, str]) -> Seen:
-    group, _, last = path.rpartition("/")
-    if last == BODY:
-        sub = "WaitForCallback" if kind_of(_key(group)) == "callback" else "RunInChildContext"
-        return Seen(f"Context{what}", path, _parent(group, contexts), _plain(_key(group)), sub)
-    if last.endswith("]"):
-        group, _, key = path.rpartition("[")
-        sub = "MapIteration" if kind_of(_key(group)) == "map" else "ParallelBranch"
-        return Seen(f"Context{what}", path, group, key.rstrip("]"), sub)
-    sub = "Map" if kind_of(last) == "map" else "Parallel"
-    return Seen(f"Context{what}", path, _parent(path, contexts), _plain(last), sub)
-
-
-def _parent(path: str, contexts: dict[str, str]) -> str:
-    """Return the innermost context around ``path``."""
-    around = [each for each in contexts if path.startswith(each + "/")]
-    return max(around, key=len, default="")
-
-
-def _key(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _plain(key: str) -> str:
-    """Return a key without the word that says what kind of group it names."""
-    return key.partition(":")[2] or key
+def _branch(path: str, what: str, scopes: Scopes) -> Seen:
+    """Return the beginning or the end of a branch."""
+    group, _, name = path.rpartition("[" if path.endswith("]") else "/")
+    if name in _ALONE:
+        outer = _leaf(f"Context{what}", group, scopes, _ALONE[name])
+        return replace(outer, id=path)
+    sub = "MapIteration" if path.endswith("]") else "ParallelBranch"
+    return Seen(f"Context{what}", path, group, name.rstrip("]"), sub)
 
 
 # ------------------------------------------------------------------ comparing

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from raftoral.errors import RaftoralError
 from raftoral.ids import RunId
 from raftoral.registry.app import Registry
-from raftoral.registry.python import start_python
-from raftoral.replay.effects import Activity
-from raftoral.replay.history import CallbackOpened, Started
+from raftoral.registry.definition import Definition
+from raftoral.replay.effects import Activity, Workflow
+from raftoral.replay.history import CallbackOpened
 from raftoral.testing import World
-from tests.conformance.mapping import difference, seen
+from raftoral.testing.histories import begin_of
+from tests.conformance.mapping import difference, name_of, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +38,12 @@ class Ran:
 
 def run(one: Requirement, case: Case, *, crash_after: int = -1) -> Ran:
     """Run a requirement's workflow; the process dies after its ``crash_after``-th event."""
+    flows = [case.flow, *case.children]
     registry = Registry(
-        workflows=[case.flow, *case.children],
+        workflows=[flow for flow in flows if isinstance(flow, Workflow)],
         activities=[Activity(name, fn) for name, fn in case.activities.items()],
     )
-    world = World(registry)
+    world = World(registry, definitions=[one for one in flows if isinstance(one, Definition)])
     times: list[int] = []
     waiting = list(one.actions)
 
@@ -70,9 +72,8 @@ def run(one: Requirement, case: Case, *, crash_after: int = -1) -> Ran:
 
 def _plan(world: World, waiting: list[Action], event: CallbackOpened) -> None:
     """Plan what is done with a callback, up to what completes it."""
-    name = event.path.rpartition("/")[2]
     for action in list(waiting):
-        if action.callback not in ("*", name):
+        if action.callback not in ("*", name_of(event.path)):
             continue
         waiting.remove(action)
         world.at(f"{action.delay}s", _doing(world, action, event.token))
@@ -113,11 +114,7 @@ def _unmet(one: Requirement, case: Case, ran: Ran) -> str:
         return f"it ended {ran.status}, not {one.status}"
     if one.has_result and ran.result != one.result:
         return f"the result is {ran.result!r}, not {one.result!r}"
-
-    def begin(started: Started) -> Any:
-        return start_python(case.flow, started)
-
-    told = seen(RUN, begin, ran.history, ran.times)
+    told = seen(RUN, begin_of(case.flow), ran.history, ran.times)
     # A requirement that lists one event alone leaves the order of the others open.
     all_of = len(one.events) != 1 or len(told) <= 2
     return difference(one.events, told, all_of=all_of)

@@ -20,17 +20,16 @@ from raftoral.replay.effects import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BODY: Final = "body"
-POLL: Final = "poll-pause"
+    from raftoral.registry.definition import Definition
 
 
 @dataclass
 class Case:
     """One requirement's workflow, and what it calls. A fresh one for each run."""
 
-    flow: Workflow[Any, Any]
+    flow: Workflow[Any, Any] | Definition
     activities: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    children: tuple[Workflow[Any, Any], ...] = ()
+    children: tuple[Workflow[Any, Any] | Definition, ...] = ()
     crash_in: str = ""
     """The activity in the middle of which the process dies, once."""
 
@@ -93,17 +92,10 @@ def fails(times: int, error: Exception, then: Any = None) -> Callable[[], Callab
 
 
 # ------------------------------------------------------------------ contexts
-def kind_of(key: str) -> str:
-    """Return the kind of group that a key names: context, callback, map, parallel or poll."""
-    return {"context": "context", "callback": "callback", "map": "map", "poll": "poll"}.get(
-        key.partition(":")[0].partition("[")[0], "parallel"
-    )
-
-
 def context(name: str, body: Flow[Any]) -> Flow[Any]:
     """Run ``body`` in a context of its own: a parallel of one branch."""
-    found = yield from Parallel(f"context:{name}", **{BODY: body})
-    return found[BODY]
+    found = yield from Parallel(name, context=body)
+    return found["context"]
 
 
 def wait_for_callback(
@@ -122,19 +114,18 @@ def wait_for_callback(
         yield from Compute("submit", submit, pending.token).with_policy(policy)
         return (yield from pending.wait())
 
-    found = yield from Parallel(f"callback:{name}", **{BODY: body()})
-    return found[BODY]
+    found = yield from Parallel(name, callback=body())
+    return found["callback"]
 
 
 def wait_for_condition(
     name: str, check: str, state: Any, done: Callable[[Any], bool], pause: str = "1s"
 ) -> Flow[Any]:
     """Check, with a pause between, until the state is as it has to be."""
-    with scope(name):
-        for turn in range(1_000):
-            with scope(f"poll:{turn}"):
-                state = yield from Compute("check", check, state)
-                if done(state):
-                    return state
-                yield from Sleep(pause, POLL)
+    for turn in range(1_000):
+        with scope(f"name[{name}]"), scope(f"while[{turn}]"):
+            state = yield from Compute("check", check, state)
+            if done(state):
+                return state
+            yield from Sleep(pause)
     return state

@@ -16,21 +16,19 @@ NOT_EXPRESSIBLE["9-20"] = _UNSTORED
 @requirement("9-1", greet=lambda: lambda item: f"Hello, {item}!")
 def greetings(given: list[str]) -> Flow[list[Any]]:
     """A step for each item."""
-    return (
-        yield from ForEach("map:map", given, lambda item: Compute("step", "greet", item), limit=1)
-    )
+    return (yield from ForEach("map", given, lambda item: Compute("step", "greet", item), limit=1))
 
 
 @requirement("9-4")
 def empty(given: list[str]) -> Flow[list[Any]]:
     """No items."""
-    return (yield from ForEach("map:empty", given, gives))
+    return (yield from ForEach("empty", given, gives))
 
 
 @requirement("9-6")
 def throwing(given: Any) -> Flow[list[Any]]:
     """The first one fails, and its failure is raised from the outcomes."""
-    group = ForEach("map:throwing", [BROKEN, "never"], gives)
+    group = ForEach("throwing", [BROKEN, "never"], gives)
     outcomes = yield from group.tolerate(failures=0).limit(1)
     outcomes.raise_first()
     return outcomes.values()
@@ -39,21 +37,21 @@ def throwing(given: Any) -> Flow[list[Any]]:
 @requirement("9-8")
 def tolerated(given: Any) -> Flow[Any]:
     """One failure is tolerated."""
-    group = ForEach("map:tolerated", ["a", BROKEN, "c"], gives)
+    group = ForEach("tolerated", ["a", BROKEN, "c"], gives)
     return summary((yield from group.tolerate(failures=1).limit(1)), COUNTS)
 
 
 @requirement("9-11")
 def at_once(given: Any) -> Flow[list[Any]]:
     """Two at a time."""
-    return (yield from ForEach("map:concurrent", ["r0", "r1", "r2"], gives, limit=2))
+    return (yield from ForEach("concurrent", ["r0", "r1", "r2"], gives, limit=2))
 
 
 @requirement("9-13")
 def named(given: list[int]) -> Flow[list[Any]]:
     """Each item names its branch."""
     by = "item-{}".format
-    return (yield from ForEach("map:named-items", given, lambda n: gives(n * 10), by=by, limit=1))
+    return (yield from ForEach("named-items", given, lambda n: gives(n * 10), by=by, limit=1))
 
 
 @requirement("9-15", echo=same)
@@ -65,14 +63,12 @@ def suspended(given: Any) -> Flow[list[Any]]:
             yield from Sleep("1s")
         return (yield from Compute("step", "echo", item))
 
-    return (yield from ForEach("map:suspend", ["r0", "r1"], one, limit=1))
+    return (yield from ForEach("suspend", ["r0", "r1"], one, limit=1))
 
 
 @requirement("9-17")
 def then_wait(given: Any) -> Flow[list[Any]]:
     """A wait after the group."""
-    found = yield from ForEach(
-        "map:then-wait", ["a", "b"], lambda item: gives(item.upper()), limit=1
-    )
+    found = yield from ForEach("then-wait", ["a", "b"], lambda item: gives(item.upper()), limit=1)
     yield from Sleep("1s")
     return found

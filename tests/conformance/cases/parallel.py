@@ -28,9 +28,9 @@ def gives(value: Any) -> Flow[Any]:
     return value
 
 
-def branches(*values: Any) -> list[Flow[Any]]:
+def branches(*values: Any) -> dict[str, Flow[Any]]:
     """Branches that give these values."""
-    return [gives(value) for value in values]
+    return {f"branch-{n}": gives(value) for n, value in enumerate(values, 1)}
 
 
 def summary(outcomes: Outcomes[Any], keys: Iterable[str]) -> dict[str, Any]:
@@ -56,27 +56,27 @@ COUNTS = ("completionReason", "status", "successCount", "failureCount", "totalCo
 @requirement("8-1", echo=same)
 def two(given: Any) -> Flow[list[Any]]:
     """Two branches with a step each."""
-    steps = [Compute("step", "echo", f"task-{n}") for n in (1, 2)]
-    return list((yield from Parallel("parallel", *steps).limit(1)))
+    steps: Any = {f"branch-{n}": Compute("step", "echo", f"task-{n}") for n in (1, 2)}
+    return [*(yield from Parallel("parallel", **steps).limit(1)).values()]
 
 
 @requirement("8-4")
 def mixed(given: Any) -> Flow[list[Any]]:
     """Results of several types."""
-    return list((yield from Parallel("hetero", *branches("hello", 42, {"k": "v"})).limit(1)))
+    return [*(yield from Parallel("hetero", **branches("hello", 42, {"k": "v"})).limit(1)).values()]
 
 
 @requirement("8-6")
 def fail_fast(given: Any) -> Flow[Any]:
     """The first failure is the last branch."""
-    group = Parallel("failfast", *branches("ok", BROKEN, "never"))
+    group = Parallel("failfast", **branches("ok", BROKEN, "never"))
     return summary((yield from group.tolerate(failures=0).limit(1)), COUNTS)
 
 
 @requirement("8-8")
 def enough(given: Any) -> Flow[Any]:
     """Two successes are enough."""
-    group = Parallel("min-successful", *branches("a", "b", "c", "d"))
+    group = Parallel("min-successful", **branches("a", "b", "c", "d"))
     keys = ("completionReason", "successCount", "totalCount")
     return summary((yield from group.enough(2).limit(1)), keys)
 
@@ -84,13 +84,13 @@ def enough(given: Any) -> Flow[Any]:
 @requirement("8-11")
 def at_once(given: Any) -> Flow[list[Any]]:
     """Two at a time."""
-    return list((yield from Parallel("concurrent", *branches("r0", "r1", "r2")).limit(2)))
+    return [*(yield from Parallel("concurrent", **branches("r0", "r1", "r2")).limit(2)).values()]
 
 
 @requirement("8-13")
 def share(given: Any) -> Flow[Any]:
     """More than a quarter fails."""
-    group = Parallel("tolerated-pct", *branches(BROKEN, BROKEN, "c", "d"))
+    group = Parallel("tolerated-pct", **branches(BROKEN, BROKEN, "c", "d"))
     keys = ("completionReason", "successCount", "failureCount", "totalCount")
     return summary((yield from group.tolerate(percent=25).limit(1)), keys)
 
@@ -98,20 +98,20 @@ def share(given: Any) -> Flow[Any]:
 @requirement("8-17")
 def not_enough(given: Any) -> Flow[Any]:
     """The successes that are wanted never come."""
-    group = Parallel("min-not-reached", *branches("a", BROKEN, "c"))
+    group = Parallel("min-not-reached", **branches("a", BROKEN, "c"))
     return summary((yield from group.enough(3).limit(1)), COUNTS)
 
 
 @requirement("8-19")
 def no_limit(given: Any) -> Flow[Any]:
     """A limit of none is refused before anything begins."""
-    return list((yield from Parallel("bad-concurrency", *branches("a", "b")).limit(0)))
+    return [*(yield from Parallel("bad-concurrency", **branches("a", "b")).limit(0)).values()]
 
 
 @requirement("8-20")
 def accessors(given: Any) -> Flow[Any]:
     """What can be asked of the outcomes."""
-    group = Parallel("accessors", *branches("a", BROKEN, "c"))
+    group = Parallel("accessors", **branches("a", BROKEN, "c"))
     keys = ("hasFailure", "successCount", "failureCount", "errorCount")
     return summary((yield from group.tolerate(failures=1).limit(1)), keys)
 
@@ -119,5 +119,5 @@ def accessors(given: Any) -> Flow[Any]:
 @requirement("8-22")
 def boundary(given: Any) -> Flow[Any]:
     """Exactly a quarter fails."""
-    group = Parallel("pct-boundary", *branches(BROKEN, "b", "c", "d"))
+    group = Parallel("pct-boundary", **branches(BROKEN, "b", "c", "d"))
     return summary((yield from group.tolerate(percent=25).limit(1)), COUNTS)
