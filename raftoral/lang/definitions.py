@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.lang import ast
-from raftoral.lang.diagnostics import Label, did_you_mean
+from raftoral.lang.diagnostics import Label, did_you_mean, inserting
 from raftoral.lang.types import (
     BUILT_IN,
     NOTHING,
@@ -237,6 +237,7 @@ class Definitions:
                 f"workflow `{name.text}` needs a version",
                 name.span,
                 "write `version 1` behind the name",
+                fixes=inserting(name.span.end, " version 1"),
             )
         if not self._new(name, f"workflow {name.text} {item.version}"):
             return

@@ -11,10 +11,10 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from raftoral.lang.source import Span
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from raftoral.lang.source import Span
 
 Severity: TypeAlias = Literal["error", "warning"]
 
@@ -63,6 +63,11 @@ def replacing(span: Span, text: str, *, safe: bool = False) -> tuple[Fix, ...]:
     """Return the fix that puts ``text`` in one place."""
     title = f"write `{text.strip()}`" if text else "remove it"
     return (Fix(title, (Edit(span, text),), safe),)
+
+
+def inserting(offset: int, text: str, *, safe: bool = False) -> tuple[Fix, ...]:
+    """Return the fix that adds ``text`` at one place."""
+    return (Fix(f"add `{text.strip()}`", (Edit(Span(offset, offset), text),), safe),)
 
 
 class Meant(str):

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import raftoral
+from raftoral._assets import asset
 from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.format import format_source
 from raftoral.lang.pages import Example, pages
 from raftoral.lang.read import read
+from raftoral.lang.render import render_all
 from raftoral.lang.source import Source
 from raftoral.registry.apps import load_app
 from raftoral.registry.contracts import breaches
@@ -70,6 +72,13 @@ def reportable() -> Iterable[str]:
 def test_every_code_has_a_page_and_every_page_a_code() -> None:
     """What can be reported can be explained, and nothing else is."""
     assert set(reportable()) == set(pages())
+
+
+def test_the_reference_shows_a_report_as_it_is() -> None:
+    """The report on the first page of the language is what the compiler says."""
+    source = Source("price.rwf", pages()["RWF0214"].wrong).clean()
+    said = render_all(read(source).diagnostics.all(), source).rstrip()
+    assert f"```text\n{said}\n```" in (asset("grammar") / "README.md").read_text()
 
 
 def test_a_page_is_short() -> None:

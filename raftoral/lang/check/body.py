@@ -9,7 +9,7 @@ from raftoral.lang import ast
 from raftoral.lang.check import branches, children, control, loops, steps, waits
 from raftoral.lang.check.expressions import Expressions
 from raftoral.lang.check.giving import Giving
-from raftoral.lang.diagnostics import Label, did_you_mean
+from raftoral.lang.diagnostics import Label, did_you_mean, replacing
 from raftoral.lang.scope import ROLES, Scope, Variable
 from raftoral.lang.source import Span
 from raftoral.lang.types import (
@@ -207,7 +207,8 @@ class Body(Expressions):
                 continue
             if variable.role in ("let", "var"):
                 message = f"`{name.text}` is never used"
-                self.diagnostics.warning("RWF0502", message, name.span)
+                fixes = replacing(name.span, f"_{name.text}") if variable.role == "let" else ()
+                self.diagnostics.warning("RWF0502", message, name.span, fixes=fixes)
             elif variable.role in ("compute", "callback"):
                 help_ = ("leave the name out if only the step matters: `compute activity(...)`",)
                 if variable.role == "callback":

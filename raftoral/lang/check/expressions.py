@@ -14,7 +14,7 @@ from raftoral.lang.builtins import NAMES
 from raftoral.lang.check import calls, constants, containers, enums, operators, patterns
 from raftoral.lang.check.nodes import Node, Typed, const, do
 from raftoral.lang.check.operators import literal_type
-from raftoral.lang.diagnostics import Diagnostics, Label, did_you_mean
+from raftoral.lang.diagnostics import Diagnostics, Fix, Label, did_you_mean, inserting
 from raftoral.lang.scope import Scope
 from raftoral.lang.types import (
     BOOL,
@@ -99,6 +99,7 @@ class Expressions:
             return ir
         code, message, notes = "RWF0210", f"{what} is {show(target)}, not {show(kind)}", ()
         help_: tuple[str, ...] = ()
+        fixes: tuple[Fix, ...] = ()
         if isinstance(kind, OptionalType) and fits(kind.item, target):
             code = "RWF0211"
             message = f"{what} is {show(target)}, and this may be none"
@@ -108,6 +109,7 @@ class Expressions:
         elif isinstance(target, Simple) and (kind, target) == (INT, DECIMAL):
             if isinstance(node, ast.Literal):
                 help_ = (f"write it as a decimal: `{node.value!r}.0`",)
+                fixes = inserting(node.span.end, ".0", safe=True)
             else:
                 help_ = ("add `* 1.0` to make it a decimal",)
         elif isinstance(target, ErrorType):
@@ -115,7 +117,7 @@ class Expressions:
         labels = () if declared is None else (Label(declared, f"declared as {show(target)}"),)
         label = f"this is {show(kind)}"
         self.diagnostics.error(
-            code, message, node.span, label, labels=labels, help=help_, notes=notes
+            code, message, node.span, label, labels=labels, help=help_, notes=notes, fixes=fixes
         )
         return ir
 

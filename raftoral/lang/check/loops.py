@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftoral.lang.check import branches, containers
 from raftoral.lang.check.nodes import const
-from raftoral.lang.diagnostics import Label
+from raftoral.lang.diagnostics import Label, inserting
 from raftoral.lang.source import Span
 from raftoral.lang.types import BOOL, INT, NOTHING, STRING, UNKNOWN, ListType, optional, show
 
@@ -51,6 +51,7 @@ def loop_while(b: Body, node: ast.While) -> Node:
             "`while` needs `max`",
             labels=(Label(Span(end, end + 1), "write it here: `max 100`"),),
             notes=("every loop is bounded, so every run has a largest possible history",),
+            fixes=inserting(node.block.span.start, "max 100 "),
         )
     else:
         limit = b.value(node.limit, INT, "a bound")
