@@ -55,16 +55,30 @@ class Screen:
             case Listing(place, lines, current):
                 self.say(PurePath(place).name, "dim")
                 gutter = len(str(lines[-1][0])) if lines else 1
+                painted = place.endswith(".rwf") and self._console.color_system is not None
                 for number, text in lines:
                     mark = ">" if number == current else " "
                     style = "bold" if number == current else ""
-                    self.say(f"{mark} {number:>{gutter}}  {text}".rstrip(), style)
+                    if painted:
+                        self._paint(Text(f"{mark} {number:>{gutter}}  ", style), text)
+                    else:
+                        self.say(f"{mark} {number:>{gutter}}  {text}".rstrip(), style)
             case Table():
                 self._table(answer)
             case Quit():
                 pass
             case _:
                 assert_never(answer)
+
+    def _paint(self, line: Text, code: str) -> None:
+        """Print a line of a workflow in the colours of its words."""
+        from rich.syntax import Syntax
+
+        from raftoral.lang.lexer import RwfLexer
+
+        words = Syntax("", RwfLexer(), theme="ansi_dark").highlight(printable(code))
+        words.rstrip()
+        self._console.print(line.append_text(words), soft_wrap=True)
 
     def _moved(self, moved: Moved) -> None:
         move, stop = moved.move, moved.move.stop

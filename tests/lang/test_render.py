@@ -109,6 +109,13 @@ def test_a_tab_does_not_move_the_caret() -> None:
     assert "\n1 | \tworklow x\n  | \t^^^^^^^ did you mean `workflow`?\n" in shown("\tworklow x\n")
 
 
+def test_a_source_cannot_command_the_terminal() -> None:
+    """Control characters of a source are shown as one sign each, so that the caret stays right."""
+    said = shown('workflow w version 1 () { log "\x1b[2J" nothing }\n')
+    assert "\x1b" not in said
+    assert '1 | workflow w version 1 () { log "\ufffd[2J" nothing }' in said
+
+
 def test_every_snippet_gets_its_own_message() -> None:
     """A labelled snippet in grammar/errors is recognised as the slip that it shows."""
     files = sorted((asset("grammar") / "errors").glob("*.rwf"))
