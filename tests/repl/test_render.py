@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-
 from typing import TYPE_CHECKING
 
 from raftoral_repl.commands import Listing
