@@ -39,8 +39,9 @@ check: $(STAMP)  ## format, lint, types, imports
 bench: $(STAMP)  ## the table of speeds; also build/bench.jsonl
 	@$(BIN)/python -m tests.bench
 
-conformance: $(STAMP) ## requirements for durable execution that others wrote: make conformance CORPORA=DIR
-	@$(BIN)/python -m tests.conformance $(CORPORA)
+# LANG is in most environments too, where it means something else.
+conformance: $(STAMP) ## requirements for durable execution that others wrote: make conformance LANG=rwf CORPORA=DIR
+	@$(BIN)/python -m tests.conformance $(CORPORA) $(if $(filter command,$(origin LANG)),--lang $(LANG))
 
 corpora: $(STAMP) ## what others wrote to test systems like this one
 	@RAFTORAL_CORPORA=$(CORPORA) $(BIN)/python -m tests.corpora

@@ -59,7 +59,7 @@ def run(one: Requirement, case: Case, *, crash_after: int = -1) -> Ran:
     if case.crash_in:
         world.mocks[case.crash_in] = lambda *_: world.die()
     world.settled = settled
-    world.start(case.flow.name, [one.input])
+    world.start(case.flow.name, case.arguments(one.input))
     until = None if one.status else lambda: len(times) > len(one.events)
     world.run(until=until)
     result = None

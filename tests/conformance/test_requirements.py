@@ -4,29 +4,55 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.format import format_source
+from raftoral.lang.source import Source
 from tests.conformance.cases import CASES, NOT_EXPRESSIBLE
+from tests.conformance.programs import FILES, PROGRAMS, UNWRITTEN
 from tests.conformance.requirements import folder, read
 from tests.conformance.runner import verdict
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conformance.cases import Case
+
 ROOT = os.environ.get("RAFTORAL_CORPORA", "")
 PATHS = folder(Path(ROOT)) if ROOT else []
+LANGUAGES: Final[dict[str, tuple[dict[str, Callable[[], Case]], dict[str, str]]]] = {
+    "python": (CASES, NOT_EXPRESSIBLE),
+    "rwf": (PROGRAMS, UNWRITTEN),
+}
 
 
 @pytest.mark.skipif(not PATHS, reason="set RAFTORAL_CORPORA to a folder with such requirements")
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_a_requirement_is_met_also_with_a_crash_at_every_event(path: Path) -> None:
+def test_a_requirement_is_met_also_with_a_crash_at_every_event(path: Path, language: str) -> None:
     """Result and order of events are the required ones; a crash after any event changes nothing."""
     one = read(path)
-    if one.id in NOT_EXPRESSIBLE:
-        pytest.skip(NOT_EXPRESSIBLE[one.id])
-    assert one.id in CASES
-    assert verdict(one, CASES[one.id]) == ""
+    cases, reasons = LANGUAGES[language]
+    if one.id in reasons:
+        pytest.skip(reasons[one.id])
+    assert one.id in cases
+    assert verdict(one, cases[one.id]) == ""
 
 
-def test_what_is_not_expressible_has_a_reason_and_no_workflow() -> None:
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_not_expressible_has_a_reason_and_no_workflow(language: str) -> None:
     """Each requirement either has a workflow or a reason why it has none."""
-    assert all(NOT_EXPRESSIBLE.values())
-    assert not CASES.keys() & NOT_EXPRESSIBLE.keys()
+    cases, reasons = LANGUAGES[language]
+    assert all(reasons.values())
+    assert not cases.keys() & reasons.keys()
+    assert cases.keys() | reasons.keys() == CASES.keys() | NOT_EXPRESSIBLE.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_program_has_its_layout(path: Path) -> None:
+    """`raftoral fmt` would change nothing; that `raftoral check` finds nothing, loading it shows."""
+    source = Source.from_bytes(path.name, path.read_bytes())
+    assert format_source(source, Diagnostics()) == source.text

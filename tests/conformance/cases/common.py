@@ -33,6 +33,10 @@ class Case:
     crash_in: str = ""
     """The activity in the middle of which the process dies, once."""
 
+    def arguments(self, given: Any) -> list[Any]:
+        """Return what the workflow is started with; a program without a use for nothing takes none."""
+        return [] if given is None and not isinstance(self.flow, Workflow) else [given]
+
 
 CASES: Final[dict[str, Callable[[], Case]]] = {}
 NOT_EXPRESSIBLE: Final[dict[str, str]] = {}
