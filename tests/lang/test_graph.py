@@ -16,6 +16,7 @@ from raftoral.lang.graph.flow import Choice, End, Flow, Frame, Guard, Lanes, Nod
 from raftoral.lang.graph.mermaid import mermaid
 from raftoral.lang.graph.svg import svg
 from raftoral.lang.parse import parse
+from raftoral.lang.read import read
 from raftoral.lang.source import Source
 from tests.lang.test_format import CORPUS
 
@@ -148,7 +149,10 @@ def test_every_node_has_its_whole_text_as_a_tooltip(name: str) -> None:
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_every_line_of_a_chart_leads_from_a_node_to_a_node(name: str) -> None:
-    """In the Mermaid text every node is declared once, and all but the first are reached."""
+    """In the Mermaid text every node is declared once, and all but the first are reached.
+
+    In a program with mistakes a statement may be there that nothing leads to.
+    """
     text = mermaid(*WORKFLOWS[name])
     declared = re.findall(r"^ *(?:subgraph )?(n\d+)[\[({]", text, re.MULTILINE)
     assert len(declared) == len(set(declared))
@@ -156,7 +160,7 @@ def test_every_line_of_a_chart_leads_from_a_node_to_a_node(name: str) -> None:
     frames = set(re.findall(r"subgraph (n\d+)", text))
     assert {name for line in ends for name in line} <= set(declared)
     reached = {to for _, to in ends}
-    if "0232_unreachable" not in name:
+    if not read(WORKFLOWS[name][1]).diagnostics.has_errors:
         assert set(declared) - reached - frames == {"n1"}, text
     for line in text.splitlines():
         assert '"' not in re.sub(r'"[^"]*"', "", line), line
