@@ -16,6 +16,7 @@ alike:
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,19 +46,21 @@ if TYPE_CHECKING:
 _ALONE: Final = {"context": "RunInChildContext", "callback": "WaitForCallback"}
 """Names of branches that are alone in their groups, whose own events are none of theirs."""
 
-_TIMED_OUT: Final = ("Timeout", "HeartbeatTimeout")
+_TIMED_OUT: Final = {"Timeout": "Callback.Timeout", "HeartbeatTimeout": "Callback.Heartbeat"}
+
+_PATTERN: Final = re.compile(r"\$\{/(.*)/\}")
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One event in their words; ``details`` is what of the details is compared."""
+    """One event in their words; ``details`` is None where a history does not tell any."""
 
     type: str
     id: str = ""
     parent: str = ""
     name: str = ""
     sub: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] | None = None
 
 
 @dataclass
@@ -67,6 +70,7 @@ class Scopes:
     branches: frozenset[str]
     contexts: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
+    pauses: dict[str, int] = field(default_factory=dict)
 
     def parent(self, path: str) -> str:
         """Return the innermost context around ``path``."""
@@ -108,7 +112,10 @@ def seen(run_id: RunId, begin: Begin, history: list[bytes], times: list[int]) ->
 
     replay = Replay(run_id, begin, lockstep=True, observe=branch)
     for data, at in zip(history, times, strict=True):
-        told += _told(decode(data), at, scopes)
+        event = decode(data)
+        told += _told(event, at, scopes)
+        if isinstance(event, TimerSet) and _polled(event.path):
+            told[-1] = _paused(told[-1], event.due - at)
         replay.feed(data)
     replay.close()
     return told
@@ -119,41 +126,66 @@ def _told(event: Event, at: int, scopes: Scopes) -> list[Seen]:
     match event:
         case Asked(path):
             scopes.asked.add(path)
-            return [_step(path, "Started", scopes)]
-        case Retry(path, _, _, _):
-            return [*_began(path, scopes), _step(path, "Failed", scopes)]
-        case Done(path, _, ok, value):
-            ended = _step(path, "Succeeded" if ok else "Failed", scopes, value if ok else None)
-            return [*_began(path, scopes), ended]
+            return [_step(path, "Started", scopes, {})]
+        case Retry(path, attempt, error, next_at):
+            again = {"CurrentAttempt": attempt, "NextAttemptDelaySeconds": _seconds(next_at - at)}
+            how = {"Error": _error(error), "RetryDetails": again}
+            return [*_began(path, scopes), _step(path, "Failed", scopes, how)]
+        case Done(path, _, ok, value, attempts):
+            how = {"Result": _payload(value)} if ok else {"Error": _error(value)}
+            how["RetryDetails"] = {"CurrentAttempt": attempts}
+            what = "Succeeded" if ok else "Failed"
+            return [*_began(path, scopes), _step(path, what, scopes, how)]
         case TimerSet(path, due) if not _polled(path):
-            return [_leaf("WaitStarted", path, scopes, "Wait", Duration=(due - at) // 1000)]
+            scopes.pauses[path] = _seconds(due - at)
+            return [_leaf("WaitStarted", path, scopes, "Wait", {"Duration": scopes.pauses[path]})]
         case TimerFired(path) if not _polled(path):
-            return [_leaf("WaitSucceeded", path, scopes, "Wait")]
-        case CallbackOpened(path, _, due, beat):
-            limits = {"Timeout": (due - at) // 1000} if due else {}
-            limits |= {"HeartbeatTimeout": beat // 1000} if beat else {}
-            return [_leaf("CallbackStarted", path, scopes, "Callback", **limits)]
+            how = {"Duration": scopes.pauses[path]}
+            return [_leaf("WaitSucceeded", path, scopes, "Wait", how)]
+        case CallbackOpened(path, token, due, beat):
+            how = {"CallbackId": token}
+            how |= {"Timeout": _seconds(due - at)} if due else {}
+            how |= {"HeartbeatTimeout": _seconds(beat)} if beat else {}
+            return [_leaf("CallbackStarted", path, scopes, "Callback", how)]
         case CallbackDone(path, True, value):
-            return [_leaf("CallbackSucceeded", path, scopes, "Callback", value)]
-        case CallbackDone(path, False, [name, *_]):
-            how = "CallbackTimedOut" if name in _TIMED_OUT else "CallbackFailed"
-            return [_leaf(how, path, scopes, "Callback")]
-        case ChildAsked(path):
-            return [_leaf("ChainedInvokeStarted", path, scopes, "")]
+            how = {"Result": _payload(value)}
+            return [_leaf("CallbackSucceeded", path, scopes, "Callback", how)]
+        case CallbackDone(path, False, [name, *more]):
+            what = "TimedOut" if name in _TIMED_OUT else "Failed"
+            how = {"Error": _error([_TIMED_OUT.get(name, name), *more])}
+            return [_leaf(f"Callback{what}", path, scopes, "Callback", how)]
+        case ChildAsked(path, input=given):
+            only = next(iter(given.values() if isinstance(given, dict) else given), None)
+            how = {"Input": _payload(only)}
+            return [_leaf("ChainedInvokeStarted", path, scopes, "", how)]
         case ChildDone(path, ok, value):
-            how = "ChainedInvokeSucceeded" if ok else "ChainedInvokeFailed"
-            return [_leaf(how, path, scopes, "", value if ok else None)]
+            how = {"Result": _payload(value)} if ok else {"Error": _error(value)}
+            what = "Succeeded" if ok else "Failed"
+            return [_leaf(f"ChainedInvoke{what}", path, scopes, "", how)]
         case Opened(path) if scopes.is_context(path):
             scopes.contexts.add(path)
             return [_leaf("ContextStarted", path, scopes, scopes.kind(path))]
         case Closed(path) if scopes.is_context(path):
             return [_leaf("ContextSucceeded", path, scopes, scopes.kind(path))]
         case Ended("completed", value):
-            return [Seen("ExecutionSucceeded")]
-        case Ended():
-            return [Seen("ExecutionFailed")]
+            return [Seen("ExecutionSucceeded", details={"Result": _payload(value)})]
+        case Ended(_, value):
+            return [Seen("ExecutionFailed", details={"Error": _error(value)})]
         case _:
             return []
+
+
+def _payload(value: Value) -> dict[str, str]:
+    return {"Payload": json.dumps(value, default=str)}
+
+
+def _error(failure: Any) -> dict[str, Any]:
+    name, message, *_ = failure
+    return {"Payload": {"ErrorType": name, "ErrorMessage": message}}
+
+
+def _seconds(millis: int) -> int:
+    return millis // 1000
 
 
 def _began(path: str, scopes: Scopes) -> list[Seen]:
@@ -161,14 +193,20 @@ def _began(path: str, scopes: Scopes) -> list[Seen]:
     if path in scopes.asked:
         scopes.asked.discard(path)
         return []
-    return [_step(path, "Started", scopes)]
+    return [_step(path, "Started", scopes, {})]
 
 
-def _step(path: str, what: str, scopes: Scopes, value: Value = None) -> Seen:
+def _step(path: str, what: str, scopes: Scopes, how: dict[str, Any]) -> Seen:
     if _polled(path):
         condition = path.rpartition("[")[0]
-        return _leaf(f"Step{what}", condition, scopes, "WaitForCondition", value)
-    return _leaf(f"Step{what}", path, scopes, "Step", value)
+        return _leaf(f"Step{what}", condition, scopes, "WaitForCondition", how)
+    return _leaf(f"Step{what}", path, scopes, "Step", how)
+
+
+def _paused(poll: Seen, millis: int) -> Seen:
+    """Return a poll with the pause behind it."""
+    again = {"NextAttemptDelaySeconds": _seconds(millis)}
+    return replace(poll, details={**(poll.details or {}), "RetryDetails": again})
 
 
 def _polled(path: str) -> bool:
@@ -177,12 +215,9 @@ def _polled(path: str) -> bool:
 
 
 def _leaf(
-    type_: str, path: str, scopes: Scopes, sub: str, value: Value = None, **more: Any
+    type_: str, path: str, scopes: Scopes, sub: str, how: dict[str, Any] | None = None
 ) -> Seen:
-    details = dict(more)
-    if value is not None:
-        details["Payload"] = value
-    return Seen(type_, path, scopes.parent(path), name_of(path, scopes.branches), sub, details)
+    return Seen(type_, path, scopes.parent(path), name_of(path, scopes.branches), sub, how)
 
 
 def _branch(path: str, what: str, scopes: Scopes) -> Seen:
@@ -231,20 +266,22 @@ def _misfit(want: dict[str, Any], one: Seen, bound: dict[str, Any]) -> str:
     ):
         if name in want and not _same(want[name], value, bound):
             return f"{name} is {value!r}, not {bound.get(str(want[name]), want[name])!r}"
-    details = want.get(f"{want['EventType']}Details")
-    for name, value in (details if isinstance(details, dict) else {}).items():
-        if name in one.details and not _same(value, one.details[name], bound):
-            return f"{name} is {one.details[name]!r}, not {value!r}"
-        if name == "Result" and isinstance(value, dict) and isinstance(value.get("Payload"), str):
-            payload = json.dumps(one.details.get("Payload"))
-            if "Payload" in one.details and not _same(value["Payload"], payload, bound):
-                return f"the result is {payload}, not {value['Payload']}"
+    details = want.get(f"{want['EventType']}Details", "*")
+    if one.details is not None and not _same(details, one.details, bound):
+        return f"the details are {one.details}, not {details}"
     return ""
 
 
 def _same(want: Any, value: Any, bound: dict[str, Any]) -> bool:
-    if want == "*" or want == value:
+    """Tell whether a value fits: anything, what a map names, a pattern, a variable, or the same."""
+    if isinstance(want, dict):
+        return isinstance(value, dict) and all(
+            _same(each, value.get(name), bound) for name, each in want.items()
+        )
+    if want == "*":
         return True
+    if isinstance(want, str) and (pattern := _PATTERN.fullmatch(want)):
+        return re.search(pattern[1], str(value)) is not None
     if isinstance(want, str) and want.startswith("${"):
         return bool(bound.setdefault(want, value) == value)
-    return False
+    return bool(want == value)
