@@ -43,7 +43,7 @@ class Requirement:
 
 def read(path: Path) -> Requirement:
     """Return the requirement of a file, its variables filled in by chance (the same every time)."""
-    given = yaml.safe_load(path.read_text())
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
     chance = Random(path.stem)
     values = {
         name: _RANDOM.sub(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -12,9 +13,10 @@ from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.format import format_source
 from raftoral.lang.source import Source
 from tests.conformance.cases import CASES, NOT_EXPRESSIBLE
+from tests.conformance.mapping import difference
 from tests.conformance.programs import FILES, PROGRAMS, UNWRITTEN
 from tests.conformance.requirements import folder, read
-from tests.conformance.runner import verdict
+from tests.conformance.runner import lists_all, run, told, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = os.environ.get("RAFTORAL_CORPORA", "")
 PATHS = folder(Path(ROOT)) if ROOT else []
+ENDS: Final = ("ExecutionSucceeded", "ExecutionFailed")
 LANGUAGES: Final[dict[str, tuple[dict[str, Callable[[], Case]], dict[str, str]]]] = {
     "python": (CASES, NOT_EXPRESSIBLE),
     "rwf": (PROGRAMS, UNWRITTEN),
@@ -40,6 +43,31 @@ def test_a_requirement_is_met_also_with_a_crash_at_every_event(path: Path, langu
         pytest.skip(reasons[one.id])
     assert one.id in cases
     assert verdict(one, cases[one.id]) == ""
+
+
+@pytest.mark.skipif(not PATHS, reason="set RAFTORAL_CORPORA to a folder with such requirements")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_history_that_lacks_an_event_or_a_detail_meets_nothing(path: Path) -> None:
+    """Without any one of its wanted events, or of what they tell, a history is not the required one."""
+    one = read(path)
+    if one.id not in PROGRAMS or not lists_all(one):
+        pytest.skip("it has no program, or leaves events open")
+    case = PROGRAMS[one.id]()
+    events = told(case, run(one, case))
+    if one.events[-1]["EventType"] not in ENDS:
+        events = [event for event in events if event.type not in ENDS]
+    assert difference(one.events, events, all_of=True) == ""
+    for n, (event, want) in enumerate(zip(events, one.events, strict=True)):
+        assert difference(one.events, events[:n] + events[n + 1 :], all_of=True)
+        if event.details and wanted(want):
+            bare = replace(event, details={})
+            assert difference(one.events, [*events[:n], bare, *events[n + 1 :]], all_of=True)
+
+
+def wanted(event: dict[str, Any]) -> bool:
+    """Tell whether a requirement asks for any detail of an event in particular."""
+    details = event.get(f"{event['EventType']}Details")
+    return isinstance(details, dict) and any(value != "*" for value in details.values())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
