@@ -22,16 +22,28 @@ from raftoral.storage.base import NodeStore
 from raftoral.transport.base import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
     from functools import partial
     from typing import Any
 
     from raftoral.groups.group import Group
+    from raftoral.raft.messages import Message
     from raftoral.sim.cluster import Cluster
     from raftoral.sim.machine import Applied
 
 BEGINNING: Final = Index(1)
 """Groups begin behind this index."""
+
+
+def _lose_helpful_refusals(host: Host) -> None:
+    """Let no refusal of a vote that tells what is committed arrive: a trace cannot be written of it."""
+    post = host.router.post
+
+    def without(gid: GroupId, messages: Sequence[Message]) -> list[Message]:
+        kept = [each for each in messages if not (each.reject and each.commit)]
+        return post(gid, kept)
+
+    host.router.post = without  # type: ignore[method-assign, assignment]  # passes on what may leave
 
 
 class ProcessKilled(BaseException):  # no error: nothing in the process may catch it
@@ -76,6 +88,8 @@ class Process:
             host.members_of = cluster.members_of
             host.tracer_of = cluster.tracer_of
             cluster.checkers.watch_host(node.id, host)
+            if cluster.shape.is_traced:
+                _lose_helpful_refusals(host)
             for gid, initial in node.groups.items():
                 self.open(gid, initial)
         except (CorruptionError, StorageFailed) as error:
