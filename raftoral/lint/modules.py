@@ -84,7 +84,7 @@ class Module:
     allows: Allows
     names: dict[str, Named] = field(default_factory=dict)
     functions: list[Function] = field(default_factory=list)
-    stars: list[str] = field(default_factory=list)
+    stars: list[Imported] = field(default_factory=list)
     """The modules that it imports everything from."""
 
     def span(self, node: ast.AST) -> Span:
@@ -285,7 +285,7 @@ def _imported(node: ast.Import | ast.ImportFrom, module: Module) -> dict[str, Na
         package = package[: len(package) - node.level + 1]
         base = ".".join([*package, *([base] if base else [])])
     if any(alias.name == "*" for alias in node.names):
-        module.stars.append(base)
+        module.stars.append(Imported(base, node))
     return {
         alias.asname or alias.name: Imported(f"{base}.{alias.name}", node)
         for alias in node.names

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,6 +35,14 @@ class Builtin:
 
 
 Target: TypeAlias = "Function | Class | Variable | Module | Outside | Builtin"
+
+
+def _gives(library: str, name: str) -> bool:
+    """Tell whether ``from library import *`` binds a name. Nothing is imported to find out."""
+    known = sys.modules.get(library)
+    public = getattr(known, "__all__", None)
+    return name in public if public is not None else name[0] != "_" and hasattr(known, name)
+
 
 Kind: TypeAlias = "str | Class"
 """``set``, ``float``, ``cell``, ``pending``, ``effect``, ``flow``, ``str``, ..., or a project's class."""
@@ -100,7 +109,9 @@ class Targets:
         if name in module.names:
             return self._named(module.names[name], module, depth)
         for star in module.stars:
-            found = self.project.find(star, module)
+            found = self.project.find(star.dotted, module)
+            if found is None and _gives(star.dotted, name):
+                return Outside(f"{star.dotted}.{name}", module, star.node)
             if found is not None and not found[1] and depth < 20:
                 inner = self._exported(found[0], name, depth + 1)
                 if inner is not None:

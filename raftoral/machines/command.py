@@ -24,9 +24,15 @@ class Command:
     tag: ClassVar[str]
 
     def encode(self) -> bytes:
-        """Return the bytes that stand in the log."""
+        """Return the bytes that stand in the log; `UsageError` for halves of characters."""
         names: tuple[str, ...] = self.__match_args__
-        return pack_record([self.tag, *(getattr(self, name) for name in names)])
+        try:
+            return pack_record([self.tag, *(getattr(self, name) for name in names)])
+        except UnicodeEncodeError as error:
+            half = error.object[error.start]
+            raise UsageError(
+                f"a text of this `{self.tag}` holds {half!a}, half a character"
+            ) from None
 
 
 def _base(hint: Any) -> Any:

@@ -10,6 +10,7 @@ from raftoral.errors import InvalidInput, QueryFailed, UnknownDefinition, Unknow
 from raftoral.lang import compile as language
 from raftoral.registry.definition import Definition, Interface, python_definition
 from raftoral.registry.python import python_input, start_python
+from raftoral.replay.failures import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -118,9 +119,11 @@ class Loader:
             raise UnknownQuery(f"{definition} has no query {query!r:.60}; {known}")
         try:
             return to_plain(queries[query](cells))  # type: ignore[return-value]
-        except Exception as error:
-            kind = type(error).__name__
-            raise QueryFailed(f"query {query} of {definition} failed: {kind}: {error}") from error
+        except (Exception, SystemExit) as error:
+            kind, message, _ = failure_of(error)
+            raise QueryFailed(
+                f"query {query} of {definition} failed: {kind!s}: {message!s}"
+            ) from error
 
     def checked_input(self, definition: Definition, given: object) -> Value:
         """Return a run's input as it is stored: a map from parameter to value.

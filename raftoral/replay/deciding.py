@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, assert_never
 
 from raftoral.convert import from_plain, to_plain
+from raftoral.errors import RaftoralError
 from raftoral.ids import Millis
 from raftoral.replay.effects import Now, Random, Uuid
 from raftoral.replay.failures import failure_of
@@ -26,6 +27,7 @@ from raftoral.replay.history import (
     TimerFired,
     TimerSet,
     Updated,
+    encode,
 )
 from raftoral.replay.waits import (
     CallbackWait,
@@ -225,8 +227,14 @@ def _update(wait: UpdateWait, around: Surroundings) -> Decision:
     if mail is None:
         return Later()
     update_id, value = mail
-    ok, answer = _answered(wait, value)
-    return Settle(Updated(wait.path, update_id, value, ok, answer), takes=True)
+    event = Updated(wait.path, update_id, value, *_answered(wait, value))
+    try:
+        encode(event, floats=True)
+    except RaftoralError as unfit:
+        message = f"the answer to update {wait.effect.name} cannot be stored with it: {unfit}"
+        refusal: Failure = ["BadAnswer", message, {}]
+        event = Updated(wait.path, update_id, value, False, refusal)
+    return Settle(event, takes=True)
 
 
 def _answered(wait: UpdateWait, value: Value) -> tuple[bool, Value]:
@@ -235,7 +243,7 @@ def _answered(wait: UpdateWait, value: Value) -> tuple[bool, Value]:
     try:
         given = from_plain(value, wait.effect.kind)
         answer: Any = None if handler is None else to_plain(handler(given))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return False, failure_of(error)
     return True, answer
 

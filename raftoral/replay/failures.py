@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.codec import pack
 from raftoral.convert import to_plain
-from raftoral.errors import Cancelled, CorruptionError, RaftoralError, WorkflowFailed
+from raftoral.errors import Cancelled, CorruptionError, WorkflowFailed
 
 if TYPE_CHECKING:
     from raftoral.replay.history import Failure
@@ -21,22 +21,32 @@ def failure_of(error: BaseException) -> Failure:
     """Return an exception as stored: its name, message and declared fields. Never fails.
 
     Only fields that the exception's class declares by annotation are kept: whatever else hangs on
-    an exception may hold secrets or be unequal on another node. Fields that cannot be stored are
-    left out, and the message says so; a message is cut at 4,000 characters.
+    an exception may hold secrets or be unequal on another node. Fields that cannot be stored, or not
+    within what a value may take, are left out, and the message says so; it is cut at 4,000
+    characters.
     """
     if isinstance(error, WorkflowFailed):
-        name, message, given = str(error.name), str(error.message), dict(error.details)
+        name, message = str(error.name), str(error.message)
     elif isinstance(error, Cancelled):
-        name, message, given = "Cancelled", error.reason, {}
+        name, message = "Cancelled", error.reason
     else:
         name, message = type(error).__name__, _message_of(error)
-        given = {key: getattr(error, key) for key in _declared(type(error)) if hasattr(error, key)}
-    details: Any = to_plain(given)
+    name, message = _storable(name, 200), _storable(message, MESSAGE_MAX)
     try:
-        pack(details)
-    except RaftoralError as unfit:
-        message, details = f"{message[:MESSAGE_MAX]} (its fields are left out: {unfit})", {}
-    return [_storable(name, 200), _storable(message, MESSAGE_MAX), details]
+        details: Any = to_plain(_fields(error))
+        pack([name, message, details])
+    except Exception as unfit:
+        left_out = _storable(f" (its fields are left out: {_message_of(unfit)})", 500)
+        message, details = message[: MESSAGE_MAX - len(left_out)] + left_out, {}
+    return [name, message, details]
+
+
+def _fields(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, WorkflowFailed):
+        return dict(error.details)
+    if isinstance(error, Cancelled):
+        return {}
+    return {key: getattr(error, key) for key in _declared(type(error)) if hasattr(error, key)}
 
 
 def _declared(kind: type) -> list[str]:

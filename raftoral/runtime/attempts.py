@@ -225,7 +225,9 @@ class Attempts:
             outcome = Outcome(
                 False, ["CancelledError", "something that it waited for was cancelled", {}]
             )
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise  # The application ends, and with it its loop.
+        except BaseException as error:
             outcome = _failed(error)
         finally:
             self._back.send((attempt, outcome))
@@ -302,9 +304,9 @@ class Attempts:
 
     def _let_go(self, attempt: Attempt) -> None:
         """Stop what an attempt that is over still does, as far as that is possible."""
-        if attempt.job is None and (
-            attempt.thread is None or (attempt.task and not attempt.thread.cancel())
-        ):
+        if attempt.thread is not None and attempt.thread.cancel():
+            return  # It waited for a thread.
+        if attempt.job is None and (attempt.thread is None or attempt.task is not None):
             self._there.send(attempt)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from raftoral.machines import callbacks, runs
 from raftoral.machines.commands import HandOver, Many
 from raftoral.replay import deciding
 from raftoral.replay.context import ActivityContext, Pulse
-from raftoral.replay.failures import as_error
+from raftoral.replay.failures import as_error, failure_of
 from raftoral.replay.history import Asked, Done, Retry, decode, encode
 from raftoral.replay.waits import ComputeWait, UpdateWait
 from raftoral.runtime.live import EVENT_FRAME_BYTES, SETTLE_BYTES_MAX, Live
@@ -111,6 +111,11 @@ class Owner:
             live.stuck = f"the handler of an update computes for more than {limit:g} s"
         except RaftoralError as error:
             live.stuck = f"no event can hold what the run waits for: {error}"
+        except BaseException as error:
+            # As in `Executor`: even a KeyboardInterrupt is the workflow's own here.
+            log.exception("run %s", run.id)
+            name, message, _ = failure_of(error)
+            live.stuck = f"the handler of an update raised {name!s}: {message!s}"
         if live.stuck:
             self.hand_over(live, NOBODY, live.stuck)
             return

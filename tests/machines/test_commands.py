@@ -119,3 +119,9 @@ def test_damaged_bytes_are_refused() -> None:
         except UsageError:
             continue
         assert commands.decode(decoded.encode()) == decoded
+
+
+def test_half_a_character_is_refused_before_it_is_a_command() -> None:
+    """JSON can spell half a surrogate pair, and no log can hold it."""
+    with pytest.raises(UsageError, match=r"this `cancel` holds '\\ud83d', half a character"):
+        commands.Cancel(RunId("r"), "\ud83d").encode()

@@ -433,9 +433,29 @@ def test_a_failure_can_always_be_stored() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no text")
 
+    class Endless(Exception):
+        inside: list[object]
+
+        def __init__(self) -> None:
+            self.inside = [self.__dict__]
+
+    class Broken(Exception):
+        @property
+        def code(self) -> int:
+            raise ValueError("no code")
+
+        __annotations__ = {"code": int}
+
+    class Large(Exception):
+        body = "x" * 262_000
+        __annotations__ = {"body": str}
+
     errors: list[Exception] = [
         Unfit("x"),
         Mute(),
+        Endless(),
+        Broken(),
+        Large("\N{GRINNING FACE}" * 4_000),
         ValueError("x" * 10**6),
         ValueError("\ud800"),
         WorkflowFailed("\ud800" * 999, "x", {"a": object()}),  # type: ignore[dict-item]

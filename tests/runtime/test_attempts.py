@@ -110,6 +110,32 @@ def test_an_application_that_has_stopped_ends_attempts_without_an_outcome() -> N
     asyncio.run(story())
 
 
+def test_an_attempt_that_waits_for_a_thread_never_begins_once_it_is_given_up() -> None:
+    """A run that ended, or has another owner, begins nothing more from the queue for threads."""
+    gate, begun = threading.Event(), []
+
+    @activity("hold")
+    def hold(number: int) -> int:
+        begun.append(number)
+        gate.wait(10)
+        return number
+
+    async def story() -> None:
+        attempts = Attempts(Registry(), asyncio.get_running_loop(), 1)
+        ended = Ended()
+        made = [
+            attempts.start(Compute("x", hold, number), context(number), ended.told, number)
+            for number in range(3)
+        ]
+        made[1].cancel()
+        gate.set()
+        await ended.count(2)
+        assert begun == [0, 2]
+        attempts.close()
+
+    asyncio.run(story())
+
+
 def test_an_attempt_that_is_cancelled_is_never_told_of() -> None:
     """Before it began, while it runs, or in the turn in which it ends: `done` hears nothing."""
     begun: list[int] = []

@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from raftoral.codec import pack
-from raftoral.errors import WorkflowFailed
+from raftoral.errors import Cancelled, WorkflowFailed
 from raftoral.ids import Epoch, Index, Millis, NodeId, Position, RunId, Version
 from raftoral.kv import MemoryKeyValue
 from raftoral.machines import runs
@@ -447,6 +447,10 @@ async def test_whatever_an_activity_raises_is_a_failure_of_that_name() -> None:
     async def cancelled() -> None:
         raise asyncio.CancelledError
 
+    @activity("cancelled.run")
+    async def cancelled_run() -> None:
+        raise Cancelled("no Exception is a base of this")
+
     @activity("unreadable")
     def unreadable() -> None:
         class Unreadable(Exception):
@@ -455,7 +459,7 @@ async def test_whatever_an_activity_raises_is_a_failure_of_that_name() -> None:
 
         raise Unreadable
 
-    every: list[Any] = [stop, leave, leave_async, cancelled, unreadable]
+    every: list[Any] = [stop, leave, leave_async, cancelled, cancelled_run, unreadable]
 
     @workflow("w", version=1)
     def w() -> Flow[list[str]]:
@@ -475,6 +479,7 @@ async def test_whatever_an_activity_raises_is_a_failure_of_that_name() -> None:
             "SystemExit",
             "SystemExit",
             "CancelledError",
+            "Cancelled",
             "Unreadable",
         ]
 

@@ -611,6 +611,56 @@ async def test_an_update_is_answered_by_its_handler_or_refused() -> None:
 
 
 @run
+async def test_an_update_is_refused_for_an_answer_that_no_history_holds() -> None:
+    """Unfit, too long beside its request, or `sys.exit`: the sender is told, and the run waits on."""
+
+    def check(value: str) -> Any:
+        if value == "exit":
+            raise SystemExit(3)
+        return object() if value == "object" else value
+
+    @workflow("w", version=1)
+    def w() -> Flow[str]:
+        return (yield from Request("echo", str, check))
+
+    ours = registry(w)
+    async with cluster(ours, ours) as made:
+        made.start("r", w)
+        for value in ("object", "x" * 140_000, "exit", "fits"):
+            made.do(Update(RunId("r"), "echo", value[:9], pack(value)))
+        await made.ended("r")
+        assert end(made, "r") == Ended("completed", "fits")
+        answers = [
+            mail.answer_of(made.leader, RunId("r"), each) for each in ("object", "x" * 9, "exit")
+        ]
+        assert [(ok, failure[0]) for ok, failure in answers] == [
+            (False, "BadAnswer"),
+            (False, "BadAnswer"),
+            (False, "SystemExit"),
+        ]
+        made.check_same()
+
+
+@run
+async def test_a_handler_that_raises_what_no_code_should_parks_its_run() -> None:
+    """Even a `KeyboardInterrupt` of a handler stops its run only, and no node."""
+
+    def check(_value: int) -> int:
+        raise KeyboardInterrupt
+
+    @workflow("w", version=1)
+    def w() -> Flow[int]:
+        return (yield from Request("add", int, check))
+
+    ours = registry(w)
+    async with cluster(ours, ours) as made:
+        made.start("r", w)
+        made.do(Update(RunId("r"), "add", "1", pack(1)))
+        await made.until(lambda: made.find("r").status == runs.PARKED)
+        assert "handler of an update raised KeyboardInterrupt" in made.find("r").reason
+
+
+@run
 async def test_a_handler_that_never_ends_parks_its_run() -> None:
     """A handler is code of the workflow: it may not hold up the node."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,10 @@ def _endless(_cells: Mapping[str, Any]) -> Any:
         pass
 
 
+def _leaving(_cells: Mapping[str, Any]) -> Any:
+    sys.exit("no more")
+
+
 def _strange(_cells: Mapping[str, Any]) -> Any:
     return object()
 
@@ -42,6 +47,7 @@ def _strange(_cells: Mapping[str, Any]) -> Any:
         "progress": _progress,
         "broken": _broken,
         "endless": _endless,
+        "leaving": _leaving,
         "strange": _strange,
     },
 )
@@ -92,7 +98,7 @@ def test_what_is_wrong_with_a_query_is_told() -> None:
     async def main() -> None:
         async with Node(Registry(workflows=[counting]), listen=_address()) as node:
             await node.start_run(counting, id="c")
-            with pytest.raises(UnknownQuery, match="there are: broken, endless, progress, strange"):
+            with pytest.raises(UnknownQuery, match="there are: broken, endless, leaving, progress"):
                 await node.query("c", "nothing")
             with pytest.raises(UnknownRun):
                 await node.query("d", "progress")
@@ -100,6 +106,8 @@ def test_what_is_wrong_with_a_query_is_told() -> None:
                 await node.query("c", "broken")
             with pytest.raises(QueryFailed, match=r"computes for more than 0\.4 s"):
                 await node.query("c", "endless")
+            with pytest.raises(QueryFailed, match="failed: SystemExit: no more"):
+                await node.query("c", "leaving")
             with pytest.raises(QueryFailed, match="the answer of query strange"):
                 await node.query("c", "strange")
             assert await node.query("c", "progress") == {"done": 0, "page": "first"}
