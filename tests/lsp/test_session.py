@@ -238,3 +238,16 @@ def test_nothing_else_imports_it() -> None:
     code = "import sys\nfrom raftoral.cli import main\nmain(['explain'])\nprint('pygls' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
+
+
+def test_without_pygls_one_message_says_what_to_install() -> None:
+    """The extra is optional, and its absence is no traceback."""
+    code = (
+        "import sys\nsys.modules['pygls'] = sys.modules['lsprotocol'] = None\n"
+        "from raftoral.cli import main\nsys.exit(main(['lsp']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "raftoral: the language server needs pygls: pip install 'raftoral[lsp]'\n"
+    )
