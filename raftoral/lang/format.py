@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from lark import Token, Tree
 from lark.exceptions import UnexpectedInput
 
-from raftoral.lang import grammar, syntax_errors
+from raftoral.lang import grammar
 from raftoral.lang.layout import (
     Broken,
     Cat,
@@ -92,6 +92,8 @@ def format_source(source: Source, diagnostics: Diagnostics) -> str | None:
     try:
         tree = parser.parse(source.text, start="start")
     except UnexpectedInput:
+        from raftoral.lang import syntax_errors
+
         syntax_errors.explain(parser, source, diagnostics)
         assert diagnostics.has_errors
         return None

@@ -18,7 +18,6 @@ from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any, Final, TypeAlias, cast
 
-from raftoral.codec import pack_record
 from raftoral.errors import CorruptionError
 from raftoral.values import (
     INT_MAX,
@@ -81,10 +80,14 @@ class Unit:
 
     def meaning_hash(self) -> str:
         """Return the sha256 of the meaning, as hex digits."""
+        from raftoral.codec import pack_record  # a check alone packs nothing
+
         return sha256(pack_record(self.meaning())).hexdigest()
 
     def encode(self) -> bytes:
         """Return the stored bytes."""
+        from raftoral.codec import pack_record
+
         side = [self.path, self.doc, list(self.spans), list(self.variables)]
         return pack_record([self.meaning(), side])
 

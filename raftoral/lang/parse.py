@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from lark import Lark, TextSlice
 from lark.exceptions import UnexpectedInput
 
-from raftoral.lang import ast, grammar, syntax_errors
+from raftoral.lang import ast, grammar
 from raftoral.lang.source import Source, Span
 from raftoral.lang.syntax_errors import quiet_text
 from raftoral.lang.tree.definitions import Definitions
@@ -62,6 +62,8 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
             piece = TextSlice(source.text, start, end)
             return cast("ast.Expr", _parser().parse(piece, start="single_expr"))
         except UnexpectedInput as error:
+            from raftoral.lang import syntax_errors  # most texts never need it
+
             syntax_errors.explain_hole(error, Span(start, end), source.text, diagnostics)
             return ast.Literal(Span(start, end), "")
 
@@ -69,6 +71,8 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
     try:
         return cast(ast.File, _parser().parse(source.text, start="start"))
     except UnexpectedInput:
+        from raftoral.lang import syntax_errors
+
         syntax_errors.explain(_parser(), source, diagnostics)
         assert diagnostics.has_errors
         return None
