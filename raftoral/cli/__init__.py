@@ -76,6 +76,8 @@ def _exit_code(error: Exception) -> int:
             | errors.DefinitionRefused()
         ):
             return 4
+        case errors.UsageError() if not isinstance(error, errors.LimitExceeded):
+            return 2
         case _:
             return 1
 

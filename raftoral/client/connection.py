@@ -181,7 +181,11 @@ class NotThere(Unavailable):
 
 
 def segment(text: str) -> str:
-    """Return ``text`` as one segment of a path."""
+    """Return ``text`` as one segment of a path; `UsageError` for what no path can name."""
+    if text in ("", ".", ".."):
+        raise UsageError(
+            f"{text!r} names nothing: neither a run or a schedule, nor what it is sent"
+        )
     return quote(text, safe="")
 
 

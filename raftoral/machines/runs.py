@@ -41,11 +41,19 @@ ENDED: Final = (COMPLETED, FAILED, CANCELLED, TERMINATED)
 
 
 def check_run_id(run_id: str) -> RunId:
-    """Return ``run_id`` if a user may give it: 1 to 200 printable characters without ``/``."""
-    if not run_id or "/" in run_id or len(run_id) > RUN_ID_LENGTH_MAX or not run_id.isprintable():
+    """Return ``run_id`` if a user may give it: 1 to 200 printable characters without ``/``.
+
+    ``.`` and ``..`` are none: no path of the HTTP API could name them.
+    """
+    if (
+        run_id in ("", ".", "..")
+        or "/" in run_id
+        or len(run_id) > RUN_ID_LENGTH_MAX
+        or not run_id.isprintable()
+    ):
         raise UsageError(
             f"{run_id!r:.60} cannot be a run id: use 1 to {RUN_ID_LENGTH_MAX} printable "
-            "characters without '/'"
+            "characters without '/', and not only '.' or '..'"
         )
     return RunId(run_id)
 

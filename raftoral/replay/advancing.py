@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from raftoral.values import Value
 
 LIVE_BRANCHES_MAX: Final = 1_000
-"""How many branches of one run may be under way at once."""
+"""How many branches of one run may be under way at once, beside the workflow itself."""
 
 
 _LATER: Final = object()
@@ -135,8 +135,10 @@ class Advancing:
         self._owners: dict[str, Branch] = {}
         self._paths: set[str] = set()
         self._children: dict[str, str] = {}
-        self._live_branches = 1
+        self._live_branches = 0
         self._dropped: set[str] = set()
+        self._left: dict[str, Wait] = {}
+        """What was still waited for when the code was through."""
         self._arrived: dict[str, ChildDone | CallbackDone] = {}
         self._held: dict[Branch, None] = {}
         self._ready: deque[tuple[Branch, BaseException | None, Any]] = deque()
@@ -216,6 +218,7 @@ class Advancing:
     def _over(self) -> None:
         self.ended = True
         self.changed.update(dict.fromkeys(self.waits))
+        self._left = dict(self.waits)
         self.waits.clear()
         self._ready.clear()
 
@@ -262,9 +265,7 @@ class Advancing:
 
     def _block(self, branch: Branch, effect: object) -> object:
         """Take an effect that has to be waited for; a cancelled branch meets `Cancelled` here."""
-        if branch.cancel_due is not None and not branch.scopes.shield:
-            due, branch.cancel_due = branch.cancel_due, None
-            raise due
+        self._meet_cancelled(branch)
         match effect:
             case Compute(key=key):
                 if effect.options.undo is not None and branch.scopes.undo is None:
@@ -300,6 +301,11 @@ class Advancing:
                 )
         self._wait(branch, wait)
         return None
+
+    def _meet_cancelled(self, branch: Branch) -> None:
+        if branch.cancel_due is not None and not branch.scopes.shield:
+            due, branch.cancel_due = branch.cancel_due, None
+            raise due
 
     def _wait(self, branch: Branch, wait: Wait) -> None:
         branch.blocked = wait
@@ -389,10 +395,23 @@ class Advancing:
     def _restart(self, branch: Branch, effect: Restart) -> None:
         if branch is not self.root:
             raise UsageError("`Restart` belongs to the workflow itself, not to one of its branches")
+        self._meet_cancelled(branch)
         assert self.body is not None
         self._emit(branch, "", encode(Restarted(self.body.new_input(effect.given)), floats=True))
         self.restarting = True
         self._over()
+
+    def _cancel_restart(self, reason: str) -> None:
+        """Have `Cancelled` meet the code at a `Restart` that is not settled, as at any wait.
+
+        The next generation would not know that somebody asked for it.
+        """
+        self._ahead.withdraw(self.root)
+        self.restarting = self.ended = False
+        self.waits.update(self._left)
+        self.changed.update(dict.fromkeys(self._left))
+        self.root.cancelling = True
+        self._throw(self.root, Cancelled(reason))
 
     # -------------------------------------------------------------- groups of branches
     def _open_group(self, branch: Branch, effect: Group[Any]) -> None:

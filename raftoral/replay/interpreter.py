@@ -201,7 +201,10 @@ class Replay(Advancing):
     def _on_cancel(self, event: CancelAsked, data: bytes) -> None:
         self._ahead.passed(data)
         self._release()
-        self._cancel(self.root, event.reason)
+        if self.restarting and not (self.root.cancelling or self.root.scopes.shield):
+            self._cancel_restart(event.reason)
+        else:
+            self._cancel(self.root, event.reason)
         self._pump()
 
     def _on_pause(self, _event: Event, data: bytes) -> None:
@@ -213,6 +216,9 @@ class Replay(Advancing):
         path = event.path
         self._ahead.passed(data)
         if path in self._dropped:
+            return
+        if self._left.pop(path, None) is not None and self.ended:
+            self._arrived[path] = event  # The code is through, and its end is not settled yet.
             return
         wait = self.waits.get(path)
         if not isinstance(wait, ChildWait | CallbackWait):

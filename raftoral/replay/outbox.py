@@ -107,6 +107,12 @@ class Outbox:
         self.position = Position(self.position + 1)
         return True
 
+    def withdraw(self, branch: Branch) -> None:
+        """Forget the newest event of ``branch`` that the history lacks: it is not to come."""
+        number = branch.outbox.pop()
+        self.size -= len(self._entries.pop(number))
+        del self._lines[number]
+
     def clear(self) -> None:
         """Forget everything yielded: the run is over by other means."""
         self._entries.clear()

@@ -194,6 +194,8 @@ def test_wrong_calls_exit_with_2() -> None:
         (["deploy", "/no/such.rwf"], "cannot read /no/such.rwf"),
         (["deploy", "app.py"], "--app"),
         (["show", "r", "--node", "ftp://x"], "URL"),
+        (["show", ""], "names nothing"),
+        (["signal", "r", ".."], "names nothing"),
         (["start", "--listen", "7400"], "HOST:PORT"),
         (["start", "--http", "a:99999"], "HOST:PORT"),
         (["start", "--http", "0.0.0.0:0"], "--insecure"),
@@ -369,7 +371,7 @@ def test_a_removal_that_cannot_be_is_told(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An unknown node is an error; --node stands behind the command that it is for."""
-    assert main(["nodes", "remove", "9"]) == 1
+    assert main(["nodes", "remove", "9"]) == 2
     assert "there are: 1 (a), 2 (b)" in capsys.readouterr().err
     assert main(["nodes", "--node", served.url, "remove", "2"]) == 2
     assert "write --node behind `remove`" in capsys.readouterr().err

@@ -168,7 +168,7 @@ def _kinds(root: type[errors.RaftoralError]) -> list[type[errors.RaftoralError]]
 def test_what_went_wrong_is_in_the_exit_code(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """3: no such thing; 4: in conflict; 5: try again; 1: any other. Always one message."""
+    """2: called wrongly; 3: no such thing; 4: in conflict; 5: try again; 1: any other. One message."""
     expected = {
         errors.UnknownRun: 3,
         errors.UnknownSchedule: 3,
@@ -180,10 +180,11 @@ def test_what_went_wrong_is_in_the_exit_code(
         errors.CallbackOver: 4,
         errors.ScheduleConflict: 4,
         errors.DefinitionRefused: 4,
+        errors.LimitExceeded: 1,
     }
     for kind in _kinds(errors.UsageError):
         served.node.failing = kind("what to do")
-        assert main(["cancel", "r"]) == expected.get(kind, 1), kind
+        assert main(["cancel", "r"]) == expected.get(kind, 2), kind
         assert capsys.readouterr().err == "raftoral: what to do\n"
     served.node.failing = errors.StorageFailed("the disk")
     assert main(["cancel", "r"]) == 1

@@ -194,7 +194,7 @@ def test_a_run_of_another_slot_is_refused() -> None:
     assert group.apply(commands.OwnSlots(b"\xff"))[:2] == ["refused", "usage"]
 
 
-@pytest.mark.parametrize("run_id", ["", "a/b", "x" * 201, "a\nb"])
+@pytest.mark.parametrize("run_id", ["", "a/b", "x" * 201, "a\nb", ".", ".."])
 def test_a_bad_run_id_is_refused(run_id: str) -> None:
     """A run id is 1 to 200 printable characters without a slash."""
     assert Group().start(run_id)[:2] == ["refused", "usage"]

@@ -9,16 +9,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from raftoral.codec import pack
-from raftoral.errors import CorruptionError, LimitExceeded, UsageError, WorkflowFailed
+from raftoral.errors import Cancelled, CorruptionError, LimitExceeded, UsageError, WorkflowFailed
 from raftoral.ids import Millis
 from raftoral.replay import interpreter, outbox, waits
 from raftoral.replay.effects import (
+    Callback,
     Checkpoint,
     Compute,
     Effect,
     Flow,
+    ForEach,
     Log,
+    Parallel,
     Receive,
+    Restart,
     Sleep,
     Workflow,
     activity,
@@ -28,10 +32,14 @@ from raftoral.replay.effects import (
 from raftoral.replay.failures import as_error, failure_of
 from raftoral.replay.history import (
     DUE_MAX,
+    CallbackDone,
+    CallbackOpened,
+    CancelAsked,
     Done,
     Ended,
     Event,
     Logged,
+    Opened,
     Retry,
     Set,
     Taken,
@@ -42,7 +50,7 @@ from raftoral.replay.history import (
     encode,
 )
 from raftoral.replay.interpreter import Replay
-from raftoral.replay.packing import pack_result
+from raftoral.replay.packing import call_bytes, pack_result
 from raftoral.replay.waits import timer_due
 from tests.replay.shapes import RUN, Owner, add, start_of, started
 
@@ -611,3 +619,74 @@ def test_an_effect_iterates_itself_once() -> None:
     with pytest.raises(StopIteration) as stop:
         generator.send("answer")
     assert stop.value.value == "answer"
+
+
+def test_a_run_has_as_many_branches_as_it_is_told() -> None:
+    """A group of 1,000 branches runs at once; one more inside it is refused with what to do."""
+
+    def body() -> Flow[int]:
+        def wait(n: int) -> Flow[None]:
+            yield from Receive(f"go-{n}")
+            yield from Parallel("more", Log("x"))
+
+        yield from ForEach("all", range(1_000), wait)
+        return 1
+
+    replay = begun(body)
+    assert len(replay.waits) == 1_000
+    replay.feed(encode(Opened("all", 1_000)))
+    replay.feed(encode(Taken("all[0]/go-0#0", "s", None)))
+    assert "at most 1,000 branches under way" in str(decode(replay.outbox[-1]))
+    replay.close()
+
+
+# ------------------------------------------------------------------ what comes before the end is settled
+def test_a_cancellation_is_not_lost_with_a_restart() -> None:
+    """`Cancelled` meets the code at `Restart`, whether it came before or while that is proposed."""
+
+    def loop() -> Flow[str]:
+        pending = yield from Callback("token", int)
+        yield from Checkpoint("x", 1)
+        yield from Compute("step", add, 1, 2)
+        try:
+            yield from Restart()
+        except Cancelled as cancelled:
+            answer = yield from pending.wait()
+            return f"{cancelled.reason} {answer}"
+        return ""
+
+    opened = CallbackOpened("token", "t", Millis(0), 0)
+    token = CallbackDone("token", True, 7)
+    step = Done("step", call_bytes(Compute("step", add, 1, 2)), True, 3, 1)
+    orders: list[list[Event]] = [
+        [CancelAsked("enough"), step, token],
+        [step, CancelAsked("enough"), token],
+        [step, token, CancelAsked("enough")],
+    ]
+    for order in orders:
+        replay = begun(loop)
+        history = [encode(opened), encode(Set("x", 1)), *map(encode, order)]
+        for data in history:
+            replay.feed(data)
+        assert not replay.restarting
+        assert [decode(data) for data in replay.outbox] == [Ended("completed", "enough 7")]
+        again = begun(loop)
+        again.feed_all(history)
+        assert (again.outbox, again.position) == (replay.outbox, replay.position)
+        replay.close()
+        again.close()
+
+
+def test_what_arrives_before_the_end_is_settled_is_passed_over() -> None:
+    """A callback that nobody waits for may be completed while the run's end is on its way."""
+
+    def body() -> Flow[int]:
+        yield from Callback("token", int)
+        return 1
+
+    replay = begun(body)
+    replay.feed(encode(CallbackOpened("token", "t", Millis(0), 0)))
+    replay.feed(encode(CallbackDone("token", True, 7)))
+    assert [decode(data) for data in replay.outbox] == [Ended("completed", 1)]
+    replay.feed(encode(Ended("completed", 1)))
+    replay.close()
