@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "start": "serving.start",
     "dev": "serving.dev",
     "check": "checking.check",
+    "test": "testing.run_tests",
     "fmt": "formatting.fmt",
     "graph": "drawing.graph",
     "explain": "explaining.explain",

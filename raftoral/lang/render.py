@@ -49,10 +49,10 @@ def render(one: Diagnostic, source: Source) -> str:
         out.append(blank)
     out += [f"{' ' * gutter} = help: {words}" for words in one.help]
     out += [f"{' ' * gutter} = note: {words}" for words in one.notes]
-    return "\n".join(map(_harmless, out))
+    return "\n".join(map(harmless, out))
 
 
-def _harmless(line: str) -> str:
+def harmless(line: str) -> str:
     """Return a line that no terminal takes for a command; every character keeps its place."""
     return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
 

@@ -9,16 +9,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from raftoral.errors import NonDeterminismError
-from raftoral.replay.divergence import Divergence, compare, explain, render
+from raftoral.lang.primitives import text
+from raftoral.replay.divergence import compare, explain, render
 from raftoral.replay.history import Asked, Done, Event
 from raftoral.replay.steps import recorded_steps
 from raftoral.replay.wording import describe
 from raftoral.testing.histories import begin_of
 from raftoral.testing.running import RUN, Options, Plan, Tested, plan_of
+from raftoral.testing.trials import run_trial
+from raftoral.values import span_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from raftoral.ids import RunId
+    from raftoral.lang.check.trials import Trial
+    from raftoral.lang.compile import Compiled
     from raftoral.testing.running import Mocks, Tests
+    from raftoral.testing.trials import Verdict
     from raftoral.testing.world import World
 
 R = TypeVar("R")
@@ -47,9 +55,33 @@ def crash_at_every_event(
     for number, (name, _) in enumerate(whole.calls):
         where = f"in attempt {number + 1} of an activity ({name})"
         other = _crashed(plan, where, attempt=number)
-        if not _was_interrupted(whole, other):
+        if not _was_interrupted(whole.events, other.events):
             _require_same(whole, other, where)
     return whole
+
+
+def crash_trial(trial: Trial, compiled: Compiled, whole: Verdict) -> Iterator[str]:
+    """Run a test block again for each event of ``whole``, its run as it is, with a crash behind it.
+
+    Yields once a run: how it left the history or the time of ``whole``, empty if it did not. An
+    attempt that the crash has lost is answered as it was, when it would have been; one that may be
+    made once only ends in ``Interrupted`` by its own promise, which is no difference.
+    """
+    for number, (run, event) in enumerate(whole.settled, 1):
+        told = _apart(whole, run_trial(trial, compiled, crash_behind=number))
+        where = f"after a crash behind event {number} ({describe(event)} of {run})"
+        yield f"{where}\n{told}" if told else ""
+
+
+def _apart(whole: Verdict, other: Verdict) -> str:
+    if not other.history:
+        return "\n".join(f"  {words}" for _, words in other.wrong)
+    if other.history == whole.history:
+        times = [text(span_of(one.elapsed)) for one in (whole, other)]
+        return "" if times[0] == times[1] else "  it takes {} without it, {} with it".format(*times)
+    if _was_interrupted(whole.events, other.events):
+        return ""
+    return _told(whole.events, other.events)
 
 
 def _crashed(plan: Plan[R], where: str, *, behind: int = 0, attempt: int = -1) -> Tested[R]:
@@ -97,32 +129,30 @@ def _listen(world: World, hear: Any) -> None:
     world.settled = settled
 
 
-def _was_interrupted(whole: Tested[Any], other: Tested[Any]) -> bool:
+def _was_interrupted(whole: Sequence[Event], other: Sequence[Event]) -> bool:
     """Tell whether the crash met a step that may be attempted once only."""
-    once = {event.path for event in whole.events if isinstance(event, Asked)}
+    once = {event.path for event in whole if isinstance(event, Asked)}
     return any(
         isinstance(event, Done)
         and event.path in once
         and not event.ok
         and isinstance(event.value, list)
         and event.value[0] == "Interrupted"
-        for event in other.events
+        for event in other
     )
 
 
 def _require_same(whole: Tested[Any], other: Tested[Any], where: str) -> None:
     if whole.history == other.history:
         return
-    found = compare(recorded_steps(whole.events), recorded_steps(other.events))
-    raise AssertionError(
-        f"after a crash {where}, run {RUN} had another history\n{_told(found, whole, other)}"
-    )
+    found = _told(whole.events, other.events)
+    raise AssertionError(f"after a crash {where}, run {RUN} had another history\n{found}")
 
 
-def _told(found: Divergence | None, whole: Tested[Any], other: Tested[Any]) -> str:
+def _told(mine: Sequence[Event], theirs: Sequence[Event]) -> str:
+    found = compare(recorded_steps(mine), recorded_steps(theirs))
     if found is not None:
         return "\n".join(render(found))
-    mine, theirs = whole.events, other.events
     at = next(
         (n for n, pair in enumerate(zip(mine, theirs, strict=False)) if pair[0] != pair[1]), -1
     )

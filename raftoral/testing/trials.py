@@ -19,8 +19,9 @@ from raftoral.lang.evaluate.program import Compiler, load
 from raftoral.lang.ir import FUEL, Unit
 from raftoral.lang.primitives import text
 from raftoral.registry.definition import Definition, rwf_definition
+from raftoral.replay.context import current
 from raftoral.replay.failures import as_error
-from raftoral.replay.history import CallbackOpened, ChildAsked, Ended, Event, Set
+from raftoral.replay.history import CallbackOpened, ChildAsked, Ended, Event, Set, decode
 from raftoral.testing.world import Takes, World
 from raftoral.values import span_of
 
@@ -43,7 +44,16 @@ class Verdict:
 
     trial: Trial
     wrong: tuple[tuple[Span, str], ...]
-    events: tuple[Event, ...] = field(repr=False)
+    history: tuple[bytes, ...] = field(repr=False)
+    settled: tuple[tuple[RunId, Event], ...] = field(repr=False)
+    """The events of all runs, those of children too, in the order in which they were settled."""
+    elapsed: int = 0
+    """How many milliseconds the run took on the virtual clock."""
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """Return the events of the run; none if it could not be run."""
+        return tuple(map(decode, self.history))
 
     @property
     def passed(self) -> bool:
@@ -51,9 +61,12 @@ class Verdict:
         return not self.wrong
 
 
-def run_trial(trial: Trial, compiled: Compiled) -> Verdict:
-    """Run one test of a compiled file; never raises for what the test is about."""
-    return _Trying(trial, compiled).verdict()
+def run_trial(trial: Trial, compiled: Compiled, *, crash_behind: int = 0) -> Verdict:
+    """Run one test of a compiled file; never raises for what the test is about.
+
+    ``crash_behind`` is the number (from 1) of the settled event behind which there is a crash.
+    """
+    return _Trying(trial, compiled, crash_behind).verdict()
 
 
 def _definitions(compiled: Compiled, trial: Trial) -> list[Definition]:
@@ -109,8 +122,9 @@ def _stand_in(
 
 
 class _Trying:
-    def __init__(self, trial: Trial, compiled: Compiled) -> None:
+    def __init__(self, trial: Trial, compiled: Compiled, crash_behind: int = 0) -> None:
         self.trial = trial
+        self.crash_behind = crash_behind
         unit = next(
             one
             for one in compiled.units
@@ -127,6 +141,7 @@ class _Trying:
         self.world = self.world_of(self.mocks(results))
         self.ended_at = 0
         self.events: list[Event] = []
+        self.settled: list[tuple[RunId, Event]] = []
         self.wrong: list[tuple[Span, str]] = []
 
     def world_of(self, mocks: dict[str, Callable[..., Any]]) -> World:
@@ -157,13 +172,25 @@ class _Trying:
 
     def mock(self, queue: list[Mocked], takes: Any) -> Callable[..., Any]:
         left = [mock.times for mock in queue]
+        # An attempt that a crash has lost is made again, and is answered as it was.
+        known: dict[tuple[str, int, str, int], Mocked | None] = {}
 
-        def answer(*_args: Any, **_named: Any) -> Any:
+        def take() -> Mocked | None:
             for place, mock in enumerate(queue):
                 if left[place] == 0:
                     continue
                 if left[place] is not None:
                     left[place] -= 1  # type: ignore[operator]
+                return mock
+            return None
+
+        def answer(*_args: Any, **_named: Any) -> Any:
+            one = current()
+            attempt = (one.run_id, one.generation, one.path, one.attempt)
+            if attempt not in known:
+                known[attempt] = take()
+            mock = known[attempt]
+            if mock is not None:
                 return self.answered(mock, takes)
             return None if takes is None else Takes(takes)
 
@@ -183,7 +210,8 @@ class _Trying:
     def verdict(self) -> Verdict:
         """Run the test and compare."""
         trial, world = self.trial, self.world
-        begun = world.clock
+        begun = self.ended_at = world.clock
+        history: list[bytes] = []
         world.settled = self.note
         try:
             for happening in trial.happenings:
@@ -191,15 +219,20 @@ class _Trying:
             given = {name: self.value(node) for name, node in trial.given}
             world.start(trial.workflow, given, run_id=_RUN, version=trial.version)
             world.run()
-            self.events = world.events(_RUN)
+            history = world.history(_RUN)
+            self.events = [decode(data) for data in history]
             self.compare(self.ended_at - begun)
         except RaftoralError as error:
             self.wrong.append((trial.span, f"{type(error).__name__}: {error}"))
         finally:
             world.close()
-        return Verdict(trial, tuple(self.wrong), tuple(self.events))
+        elapsed = self.ended_at - begun
+        return Verdict(trial, tuple(self.wrong), tuple(history), tuple(self.settled), elapsed)
 
     def note(self, run_id: RunId, event: Event) -> None:
+        self.settled.append((run_id, event))
+        if len(self.settled) == self.crash_behind:
+            self.world.crash_soon(rejoin=True)
         if run_id == _RUN and isinstance(event, Ended):
             self.ended_at = self.world.clock
 

@@ -79,6 +79,7 @@ class _Attempt:
 
     wait: ComputeWait
     attempt: int
+    began_at: Millis
     ends_at: Millis
     outcome: Any
 
@@ -137,7 +138,8 @@ class World:
         self._planned: list[tuple[Millis, int, Callable[[], object]]] = []
         self._plans = 0
         self._wake: set[Millis] = set()
-        self._crashing = False
+        self._crashing: bool | None = None
+        self._lost: dict[tuple[RunId, str, int], Millis] = {}
         self.propose(commands.OwnSlots(b"\xff" * (SLOTS // 8)))
         self.propose(commands.Publish(_NODE, "world"))
 
@@ -277,9 +279,9 @@ class World:
     # -------------------------------------------------------------- one thing at a time
     def _step(self) -> bool:
         """Do the next thing that can be done now; tell whether there was any."""
-        if self._crashing:
-            self._crashing = False
-            self.crash()
+        if self._crashing is not None:
+            rejoin, self._crashing = self._crashing, None
+            self.crash(rejoin=rejoin)
             return True
         if self._planned and self._planned[0][0] <= self.clock:
             heapq.heappop(self._planned)[2]()
@@ -349,7 +351,8 @@ class World:
         for limit, name in _limits(wait, takes, span):
             if limit < span:
                 span, result = limit, WorkflowFailed(name, f"no result within {limit} ms")
-        return _Attempt(wait, wait.attempt, Millis(self.clock + span), result)
+        began_at = self._lost.pop((run.id, wait.path, wait.attempt), self.clock)
+        return _Attempt(wait, wait.attempt, began_at, Millis(began_at + span), result)
 
     def _call(self, wait: ComputeWait, context: ActivityContext) -> Any:
         call = wait.effect.call
@@ -462,12 +465,22 @@ class World:
         """Crash in the middle of an attempt; for calls from within an activity."""
         raise _Died
 
-    def crash_soon(self) -> None:
+    def crash_soon(self, *, rejoin: bool = False) -> None:
         """Have the next step be a `crash`; for calls from within `settled`."""
-        self._crashing = True
+        self._crashing = rejoin
 
-    def crash(self) -> None:
-        """Lose all that a killed process loses: generators, and attempts under way."""
+    def crash(self, *, rejoin: bool = False) -> None:
+        """Lose all that a killed process loses: generators, and attempts under way.
+
+        With ``rejoin`` an attempt that is made again ends when the lost one would have ended, as if
+        it had found the work of that one going on; otherwise it takes its whole time again.
+        """
+        self._lost = {
+            (run_id, path, each.attempt): each.began_at
+            for run_id, live in self._live.items()
+            for path, each in live.attempts.items()
+            if rejoin
+        }
         for run_id in list(self._live):
             self._close(run_id)
         for run_id in list(runs.live_ids(self._store)):

@@ -1,0 +1,183 @@
+"""`test`: runs the test blocks of `.rwf` files, and again with a crash behind each event."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from raftoral.cli.sources import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from raftoral.lang.compile import Compiled
+    from raftoral.lang.source import Source, Span
+    from raftoral.testing import Verdict
+
+
+class Format(Enum):
+    """How the outcomes are printed."""
+
+    TEXT = "text"
+    TAP = "tap"
+    JUNIT = "junit"
+
+
+class Crash(Enum):
+    """Where runs are crashed."""
+
+    EVERY = "every"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of one test: of its run, and of ``crashes`` more, each with one crash.
+
+    ``wrong`` has, for each thing that is not as expected, where it stands, and what was seen.
+    """
+
+    title: str
+    place: str
+    wrong: tuple[tuple[str, str], ...]
+    crashes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What came of one file: its tests, or the reports of what is wrong with the file itself."""
+
+    path: str
+    tried: tuple[Tried, ...]
+    broken: str = ""
+
+
+def run_tests(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="`.rwf` files, folders, or - for stdin. Default: this folder.",
+        ),
+    ] = None,
+    crash: Annotated[
+        Crash | None,
+        typer.Option("--crash", help="Run each test again for each event, with a crash behind it."),
+    ] = None,
+    output: Annotated[
+        Format, typer.Option("--format", help="For people, for a TAP harness, or for CI servers.")
+    ] = Format.TEXT,
+) -> None:
+    """Run the tests of `.rwf` files, on a clock that jumps.
+
+    Nothing is called but what a test mocks, and no node is needed. With --crash every, the history
+    and the time of each run with a crash have to be those of the run without. Exit code 0: all tests
+    pass; 1: one does not, or a file has mistakes.
+    """
+    found = (_tested(source, crash) for source in sources(paths or ["."]))
+    match output:
+        case Format.TEXT:
+            done = _print_text(found)
+        case Format.TAP:
+            from raftoral.cli.outcomes import tap
+
+            done = list(found)
+            print(tap(done), end="")
+        case Format.JUNIT:
+            from raftoral.cli.outcomes import junit
+
+            done = list(found)
+            print(junit(done))
+    failed = any(one.broken or any(each.wrong for each in one.tried) for one in done)
+    raise typer.Exit(1 if failed else 0)
+
+
+# ------------------------------------------------------------------ running
+def _tested(source: Source, crash: Crash | None) -> Tested:
+    from raftoral.lang.compile import compile_source
+    from raftoral.lang.render import render_all
+    from raftoral.registry.files import beside
+    from raftoral.testing import run_trial
+
+    compiled = compile_source(source, beside(Path(source.path)))
+    if compiled.has_errors:
+        return Tested(source.path, (), render_all(compiled.diagnostics, compiled.source))
+    verdicts = (run_trial(trial, compiled) for trial in compiled.trials)
+    return Tested(source.path, tuple(_tried(one, compiled, crash) for one in verdicts))
+
+
+def _tried(verdict: Verdict, compiled: Compiled, crash: Crash | None) -> Tried:
+    from raftoral.testing import crash_trial
+
+    trial = verdict.trial
+    wrong = [(_quoted(compiled.source, span), seen) for span, seen in verdict.wrong]
+    place = _quoted(compiled.source, trial.span)
+    crashes = 0
+    # Of a test that fails as it is, runs with a crash would say the same again.
+    if crash is not None and verdict.passed:
+        for told in crash_trial(trial, compiled, verdict):
+            crashes += 1
+            if told:
+                wrong.append((place, told))
+    return Tried(trial.title, place, tuple(wrong), crashes)
+
+
+def _quoted(source: Source, span: Span) -> str:
+    """Return a place as `file:line:column: the text of the line`."""
+    line, column = source.place(span.start)
+    return f"{source.path}:{line}:{column}: {source.line(line).strip()}"
+
+
+# ------------------------------------------------------------------ what is printed
+def _print_text(found: Iterator[Tested]) -> list[Tested]:
+    """Print what comes of each file as soon as it is known; return it all."""
+    from raftoral.cli import render
+    from raftoral.lang.render import harmless
+
+    done = []
+    for one in found:
+        done.append(one)
+        if one.broken:
+            print(f"{one.path}: not run, it has mistakes")
+            render.reports(one.broken)
+            continue
+        print(one.path if one.tried else f"{one.path}: no tests")
+        for each in one.tried:
+            for line in _lines(each):
+                print(harmless(line))
+    print(summary(done), file=sys.stderr)
+    return done
+
+
+def _lines(tried: Tried) -> Iterator[str]:
+    again = f" ({_counted(tried.crashes, 'crash')})" if tried.crashes else ""
+    yield f"  {'FAILED' if tried.wrong else 'ok    '}  {tried.title}{again}"
+    for place, seen in tried.wrong:
+        yield f"          {place}"
+        yield from (f"            {line}".rstrip() for line in seen.splitlines())
+
+
+def summary(done: Sequence[Tested]) -> str:
+    """Return how many tests passed and failed, and in how many runs with a crash."""
+    tried = [each for one in done for each in one.tried]
+    failed = sum(1 for each in tried if each.wrong)
+    words = [f"{_counted(len(tried) - failed, 'test')} passed"]
+    if failed:
+        words.append(f"{failed} failed")
+    broken = sum(1 for one in done if one.broken)
+    if broken:
+        words.append(f"{_counted(broken, 'file')} with mistakes")
+    crashes = sum(each.crashes for each in tried)
+    if crashes:
+        words.append(f"{_counted(crashes, 'run')} with a crash")
+    return f"{_counted(len(done), 'file')}: {', '.join(words)}"
+
+
+def _counted(count: int, what: str) -> str:
+    if count == 1:
+        return f"1 {what}"
+    return f"{count} {what}es" if what.endswith("sh") else f"{count} {what}s"

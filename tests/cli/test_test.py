@@ -1,0 +1,178 @@
+"""`raftoral test`: what it runs, prints and exits with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from raftoral._assets import asset
+from raftoral.cli import main
+from raftoral.testing.world import World
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PATTERNS = asset("workflows") / "patterns"
+DOUBLE = """\
+activity a.double(x: int) -> int timeout 5s
+
+workflow twice version 1 (x: int) -> int {
+  compute once = a.double(x)
+  compute again = a.double(once)
+  return again
+}
+
+test "four times" for twice {
+  given (x: 1)
+  mock a.double returns 2 times 1
+  mock a.double returns 4
+  expect result == 4
+  expect calls(a.double) == 2
+}
+"""
+WRONG = """
+test "five # times" for twice {
+  given (x: 1)
+  mock a.double returns 4
+  expect result == 5
+}
+"""
+BESIDE = """\
+activity a.slow() -> int timeout 1h idempotent
+
+workflow beside version 1 () -> int {
+  parallel as got {
+    branch work {
+      compute one = a.slow() retry 2 backoff 1s..1s timeout 30s
+      give one
+    }
+    branch clock {
+      sleep 10s
+      give 0
+    }
+  }
+  return got.work
+}
+
+test "half the work is done when the machine dies" for beside {
+  mock a.slow fails Unavailable(message: "not yet") times 1
+  mock a.slow returns 1
+  mock a.slow takes 15s
+  expect result == 1
+  expect elapsed >= 30s
+  expect elapsed <= 32s
+}
+
+test "the limit of an attempt counts from its beginning" for beside {
+  mock a.slow returns 1
+  mock a.slow takes 31s
+  expect failure Timeout
+}
+"""
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache and a folder of its own for each test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_each_test_is_a_line(folder: Path, capsys: Capture) -> None:
+    """A test that fails is shown with its place, its line and what was seen; a file without is told."""
+    (folder / "a.rwf").write_text(DOUBLE + WRONG)
+    (folder / "b.rwf").write_text(DOUBLE.split("\ntest")[0])
+    assert main(["test"]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == (
+        "a.rwf\n"
+        "  ok      four times\n"
+        "  FAILED  five # times\n"
+        "          a.rwf:20:3: expect result == 5\n"
+        "            left is 4, right is 5\n"
+        "b.rwf: no tests\n"
+    )
+    assert shown.err == "2 files: 1 test passed, 1 failed\n"
+
+
+def test_a_file_with_mistakes_is_not_run(folder: Path, capsys: Capture) -> None:
+    """Its reports are those of the compiler; the other files are run all the same."""
+    (folder / "a.rwf").write_text(DOUBLE.replace("return again", "return agian"))
+    (folder / "b.rwf").write_text(DOUBLE)
+    assert main(["test", "a.rwf", "b.rwf"]) == 1
+    shown = capsys.readouterr()
+    assert "error[RWF0201]: cannot find `agian`" in shown.out
+    assert "  ok      four times\n" in shown.out
+    assert shown.err == "2 files: 1 test passed, 1 file with mistakes\n"
+
+
+def test_a_path_that_is_not_there_is_a_wrong_call(capsys: Capture) -> None:
+    """Exit code 2, and the reason."""
+    assert main(["test", "nowhere.rwf"]) == 2
+    assert "cannot read nowhere.rwf: No such file" in capsys.readouterr().err
+
+
+def test_a_crash_behind_each_event_changes_nothing(capsys: Capture) -> None:
+    """Workflows with work under way, children, sagas and signals keep their histories and times."""
+    names = ["02_parallel", "08_sliding_window", "16_saga", "22_children"]
+    assert main(["test", *(str(PATTERNS / f"{n}.rwf") for n in names), "--crash", "every"]) == 0
+    shown = capsys.readouterr()
+    assert "  ok      it takes as long as the longer one (6 crashes)\n" in shown.out
+    assert shown.err == "4 files: 6 tests passed, 79 runs with a crash\n"
+
+
+def test_mocks_and_work_survive_a_crash(folder: Path, capsys: Capture) -> None:
+    """An attempt that is made again gets the answer that it had, when it would have had it."""
+    (folder / "a.rwf").write_text(DOUBLE)
+    (folder / "b.rwf").write_text(BESIDE)
+    assert main(["test", "--crash", "every"]) == 0
+    shown = capsys.readouterr().out
+    assert "half the work is done when the machine dies (" in shown
+    assert "the limit of an attempt counts from its beginning (" in shown
+
+
+def test_a_crash_that_is_felt_is_told(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If crashed work took its whole time again, the run would take longer, and the event is named."""
+    soon = World.crash_soon
+    monkeypatch.setattr(World, "crash_soon", lambda world, *, rejoin: soon(world))
+    path = str(PATTERNS / "02_parallel.rwf")
+    assert main(["test", path, "--crash", "every"]) == 1
+    shown = capsys.readouterr().out
+    assert "  FAILED  it takes as long as the longer one (6 crashes)\n" in shown
+    assert "after a crash behind event 3 (Done got/address/address" in shown
+
+
+def test_tap_is_for_harnesses(folder: Path, capsys: Capture) -> None:
+    """A plan, a line a test whose title is no directive, what was seen as comments."""
+    (folder / "a.rwf").write_text(DOUBLE + WRONG)
+    assert main(["test", "--format", "tap"]) == 1
+    assert capsys.readouterr().out == (
+        "TAP version 14\n"
+        "1..2\n"
+        "ok 1 - a.rwf: four times\n"
+        "not ok 2 - a.rwf: five \\# times\n"
+        "# a.rwf:20:3: expect result == 5\n"
+        "# left is 4, right is 5\n"
+    )
+
+
+def test_junit_is_for_ci_servers(folder: Path, capsys: Capture) -> None:
+    """A suite a file, a case a test; a file with mistakes is an error."""
+    (folder / "a.rwf").write_text(DOUBLE + WRONG)
+    (folder / "b.rwf").write_text("workflow")
+    assert main(["test", "--format", "junit"]) == 1
+    root = Xml.fromstring(capsys.readouterr().out.encode())
+    assert root.attrib == {"tests": "3", "failures": "1", "errors": "1"}
+    assert [suite.get("name") for suite in root] == ["a.rwf", "b.rwf"]
+    assert [case.get("name") for case in root[0]] == ["four times", "five # times"]
+    failure = root[0][1][0]
+    assert failure.get("message") == "a.rwf:20:3: expect result == 5"
+    assert "left is 4, right is 5" in (failure.text or "")
+    assert root[1][0][0].tag == "error"
