@@ -249,21 +249,17 @@ their fields are. A named tuple is the list of its fields.
 """
 
 
+UNREADABLE: Final = (msgspec.DecodeError, ValueError)
+"""What a function of `record_reader` raises for bytes that hold no record of its type."""
+
+
 def record_reader(kind: Any) -> Callable[[bytes | memoryview], Any]:
     """Return a function that reads records of one type: named tuples, or lists or tuples of some.
 
     The types of all fields are checked while it reads, and no length is believed that the bytes do
-    not hold; it raises `CorruptionError`. Bounds of numbers are for the caller to check.
+    not hold; it raises `UNREADABLE`. Bounds of numbers are for the caller to check.
     """
-    decode = msgspec.msgpack.Decoder(kind).decode
-
-    def read(data: bytes | memoryview) -> Any:
-        try:
-            return decode(data)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise CorruptionError(f"these bytes hold no such record: {error}") from None
-
-    return read
+    return msgspec.msgpack.Decoder(kind).decode
 
 
 def unpack_record(data: bytes | memoryview) -> list[Any]:

@@ -151,9 +151,12 @@ class Overlay:
 
     def absorb(self, newer: Overlay) -> None:
         """Take over the writes of ``newer``, which is empty afterwards."""
-        self._order += [key for key in newer._order if key not in self.writes]
-        self._order.sort()
-        self.writes.update(newer.writes)
+        if self.writes:
+            self._order += [key for key in newer._order if key not in self.writes]
+            self._order.sort()
+            self.writes.update(newer.writes)
+        else:
+            self.writes, self._order = newer.writes, newer._order
         newer.clear()
 
     def pour(self, txn: Transaction) -> None:

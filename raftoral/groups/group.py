@@ -104,7 +104,7 @@ class Group:
     @property
     def is_member(self) -> bool:
         """Whether the membership of now, as far as it is known here, names this node."""
-        return self.raw.id in self.raw.conf.members()
+        return self.raw.is_member
 
     def view(self) -> GroupView:
         """Return everything at once, for people and for the layers above."""

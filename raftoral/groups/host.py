@@ -220,22 +220,29 @@ class Host:
             return
         self.peer_clocks.heard(sender)
         try:
-            self._take(sender, frame)
+            if frame.kind is Kind.RAFT:
+                self.router.deliver(sender, frame, self.groups)
+            else:
+                self._take(sender, frame)
         except PeerError:
             raise
         except BaseException as error:
             self._fail(error)
 
-    def _on_read(self, more: bool) -> None:  # a callback's only argument
-        """Drain in the turn that read, unless more is there already: then one sync serves all."""
-        if not (more or self._scheduled):
-            self.drain()
+    def _on_read(self) -> None:
+        """Drain in the turn that read, unless it would sync and more is there: one serves all."""
+        if self._scheduled:
+            return
+        for group in self.groups.values():
+            if group.raw.must_sync:
+                if self._transport.has_more():
+                    return
+                break
+        self.drain()
 
     def _take(self, sender: NodeId, frame: Frame) -> None:
         kind = frame.kind
-        if kind is Kind.RAFT:
-            self.router.deliver(sender, frame, self.groups)
-        elif kind is Kind.PROPOSE:
+        if kind is Kind.PROPOSE:
             self._on_propose(sender, frame)
         elif kind is Kind.PROPOSED:
             self._on_proposed(sender, frame)
@@ -363,18 +370,28 @@ class Host:
             # Whatever it is, a drain that ends half-way leaves disk and memory apart.
             self._fail(error)
         self._scheduled = scheduled
-        self._news_due = any(group.raw.has_news for group in self.groups.values())
-        if self._news_due or rounds == ROUNDS_MAX:
+        if rounds == ROUNDS_MAX:
             self.schedule()
+        for group in self.groups.values():
+            if group.raw.has_news:
+                self._news_due = True
+                self.schedule()
 
     def _ready(self, *, news: bool) -> list[tuple[Group, Ready]]:
         """Take what each group wants done, what was proposed and asked here included."""
-        self._admit()
         work = []
         for group in self.groups.values():
+            if group.queue:
+                self._admit(group)
             raw = group.raw
+            if group.reads.asked:
+                group.reads.send(raw.read_index)
             if raw.has_ready(news=news):
                 work.append((group, raw.ready(news=news)))
+        if self._away:
+            away, self._away = self._away, {}
+            for gid, queue in away.items():
+                self._forward(gid, self._member_of(gid), queue, wants_result=True)
         return work
 
     def _round(self, work: list[tuple[Group, Ready]]) -> None:
@@ -404,25 +421,17 @@ class Host:
             for origin, frame in self._answers.frames():
                 self._transport.send(origin, frame)
 
-    def _admit(self) -> None:
-        """Put what was proposed and asked here since the last round on its way."""
-        for gid, group in self.groups.items():
-            if group.queue:
-                if group.raw.is_leader:
-                    group.admit()
-                elif not group.is_member:
-                    # Its log may never hold what it proposes, nor know who leads.
-                    self._away.setdefault(gid, []).extend(group.queue)
-                    group.queue = []
-                else:
-                    queue, group.queue = group.queue, []
-                    self._forward(gid, group.leader, queue, wants_result=False)
-            if group.reads.asked:
-                group.reads.send(group.raw.read_index)
-        if self._away:
-            away, self._away = self._away, {}
-            for gid, queue in away.items():
-                self._forward(gid, self._member_of(gid), queue, wants_result=True)
+    def _admit(self, group: Group) -> None:
+        """Put what was proposed here to a group on its way."""
+        if group.raw.is_leader:
+            group.admit()
+            return
+        queue, group.queue = group.queue, []
+        if group.is_member:
+            self._forward(group.gid, group.leader, queue, wants_result=False)
+        else:
+            # Its log may never hold what it proposes, nor know who leads.
+            self._away.setdefault(group.gid, []).extend(queue)
 
     def _post(self, group: Group, messages: list[Message]) -> None:
         for offer in self.router.post(group.gid, messages):
@@ -455,13 +464,14 @@ class Host:
         gid = group.gid
         if ready.snapshot is not None:
             self.on_snapshot(gid, ready.snapshot.meta.index)
-        if group.reigns != (gid in self._reigning) and not group.reigns:
+        changed = group.reigns != (gid in self._reigning)
+        if changed and not group.reigns:
             self._reigning.discard(gid)
             self.on_leadership(gid, False)  # the callback's only meaning
         events = group.resolve()
         if ready.committed:
             self.on_applied(gid, ready.committed[-1].index, events)
-        if group.reigns and gid not in self._reigning:
+        if changed and group.reigns:
             self._reigning.add(gid)
             self.on_leadership(gid, True)
 

@@ -264,14 +264,13 @@ class Core:
         elif 0 < message.term < self.term:
             self._answer_old_term(message)
             return
-        type_ = message.type
-        if type_ is MessageType.VOTE or type_ is MessageType.PRE_VOTE:
+        if message.type in _VOTE_REQUESTS:
             elections.on_vote_request(self, message)
         elif self.role is Role.LEADER:
             replication.step_leader(self, message)
         elif self.role is Role.FOLLOWER:
             following.step_follower(self, message)
-        elif type_ in _FROM_LEADER:
+        elif message.type in _FROM_LEADER:
             # Someone else was elected in this term.
             self.become_follower(message.term, message.from_)
             following.step_follower(self, message)
@@ -316,7 +315,9 @@ class Core:
     def propose(self, kind: EntryKind, data: bytes) -> Index:
         """Append an entry as leader and return its index; see `RawNode.propose`."""
         self._admit(len(data))
-        return self._add(kind, data)
+        index = self.append(kind, data)
+        replication.broadcast_append(self)
+        return index
 
     def _admit(self, size: int) -> None:
         """Refuse a proposal of this size unless it may enter the log now."""
@@ -332,11 +333,6 @@ class Core:
             raise ProposalDropped(
                 f"{waiting:,} bytes of proposals are not committed yet; slow down"
             )
-
-    def _add(self, kind: EntryKind, data: bytes) -> Index:
-        index = self.append(kind, data)
-        replication.broadcast_append(self)
-        return index
 
     def append(self, kind: EntryKind, data: bytes) -> Index:
         """Put an entry behind the last one, in the own term."""
@@ -360,7 +356,8 @@ class Core:
         self._admit(len(data))
         if self.trace is not None:
             self.trace.change_proposed(self, change)
-        self.pending_conf_index = index = self._add(EntryKind.CONF, data)
+        self.pending_conf_index = index = self.append(EntryKind.CONF, data)
+        replication.broadcast_append(self)
         return index
 
     def _check_change(self, change: ConfChange) -> None:
@@ -458,4 +455,5 @@ _AFTER_SYNC: Final = frozenset(
         MessageType.PRE_VOTE,
     }
 )
+_VOTE_REQUESTS: Final = frozenset({MessageType.VOTE, MessageType.PRE_VOTE})
 _FROM_LEADER: Final = frozenset({MessageType.APPEND, MessageType.HEARTBEAT, MessageType.SNAPSHOT})

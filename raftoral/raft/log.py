@@ -267,7 +267,8 @@ class RaftLog:
             entries = self._new_part(entries)
         if entries:
             self._replace_from(entries)
-        self.commit_to(Index(min(commit, last_new)))
+        if commit > self.committed:
+            self.commit_to(Index(min(commit, last_new)))
         return last_new
 
     def commit_to(self, index: Index) -> None:
@@ -345,17 +346,22 @@ class RaftLog:
 
     def _replace_from(self, entries: tuple[Entry, ...]) -> None:
         index = entries[0].index
+        if index <= self.last:
+            self._cut_off(index)
+        self._kept += entries
+        self._kept_bytes += _size(entries)
+        self.last = entries[-1].index
+
+    def _cut_off(self, index: Index) -> None:
+        """Forget the entries from ``index`` on."""
         if index <= self.committed:
             raise CorruptionError(f"a leader replaces entry {index}, which is committed")
         if index < self._kept_first:
             self._kept, self._kept_bytes, self._kept_first = [], 0, index
-        elif index <= self.last:
+        else:
             at = index - self._kept_first
             self._kept_bytes -= _size(self._kept[at:])
             del self._kept[at:]
-        self._kept.extend(entries)
-        self._kept_bytes += _size(entries)
-        self.last = entries[-1].index
         self.stable = Index(min(self.stable, index - 1))
         self.handed = Index(min(self.handed, index - 1))
 

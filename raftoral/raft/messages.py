@@ -245,12 +245,13 @@ def check(message: Message) -> None:
         raise PeerError(f"the context of a Raft message is at most {CONTEXT_BYTES_MAX} bytes")
     if snapshot is not None or type_ is MessageType.SNAPSHOT:
         raise PeerError("a snapshot does not travel as a message")
-    if entries:
-        terms = [entry[0] for entry in entries]
-        if min(terms) < 1 or max(terms) > NUMBER_MAX:
-            raise PeerError("the term of an entry is out of bounds")
-        if [entry[1] for entry in entries] != list(range(index + 1, index + 1 + len(entries))):
-            raise PeerError(f"entries do not follow each other behind {index}")
+    expected: int = index
+    for entry_term, entry_index, _, _ in entries:
+        expected += 1
+        if entry_index != expected or not 0 < entry_term <= NUMBER_MAX:
+            raise PeerError(
+                f"entry {entry_index} of term {entry_term} stands behind {expected - 1}"
+            )
 
 
 # ------------------------------------------------------------------ plain forms

@@ -170,6 +170,11 @@ class RawNode:
         return self._core.membership.conf_state()
 
     @property
+    def is_member(self) -> bool:
+        """Whether the membership in force names this node."""
+        return self._core.id in self._core.progress
+
+    @property
     def may_lead(self) -> bool:
         """Whether this member stands for election; False keeps it from ever doing so."""
         return self._core.may_lead
@@ -337,6 +342,13 @@ class RawNode:
         )
 
     @property
+    def must_sync(self) -> bool:
+        """Whether the next `Ready` will have to be synced; more may follow from a proposal."""
+        core = self._core
+        term, vote, _ = self._hard_state
+        return core.log.last > core.log.handed or core.term != term or core.vote != vote
+
+    @property
     def has_news(self) -> bool:
         """Whether followers wait for a commit index that no entries carried yet."""
         return self._core.news_due
@@ -353,15 +365,17 @@ class RawNode:
             # Whom a change of the membership removes is told of its commit now or never.
             if core.news_due and (news or core.pending_conf_index > log.applied):
                 core.appends_due = True
-            replication.flush(core)
-        before = self._hard_state
-        hard_state = core.hard_state
+            if core.appends_due or core.reads.needs_round:
+                replication.flush(core)
+        entries = log.unstable()
+        term, vote, commit = self._hard_state
+        vouched = core.term != term or core.vote != vote
+        hard_state = core.hard_state if vouched or log.committed != commit else None
         soft_state = self._soft_state
         if core.leader != soft_state.leader or core.role is not soft_state.role:
             soft_state = SoftState(core.leader, core.role)
-        entries = log.unstable()
         ready = Ready(
-            hard_state=None if hard_state == before else hard_state,
+            hard_state=hard_state,
             soft_state=None if soft_state is self._soft_state else soft_state,
             snapshot=None if log.snapshot_handed else log.pending_snapshot,
             entries=entries,
@@ -370,14 +384,14 @@ class RawNode:
             messages_after_sync=core.messages_after_sync,
             read_states=core.read_states,
             # A commit index alone may be lost: it is found again.
-            must_sync=bool(entries) or hard_state[:2] != before[:2],
+            must_sync=vouched or bool(entries),
             term=core.term,
             log_end=(log.last, log.last_term) if log.last > log.stable else None,
         )
         log.hand_out(ready.committed)
         core.messages, core.messages_after_sync, core.read_states = [], [], []
         self._loopback, core.loopback = core.loopback, []
-        self._hard_state, self._soft_state = hard_state, soft_state
+        self._hard_state, self._soft_state = hard_state or self._hard_state, soft_state
         if not core.config.pipelined:
             self._taken = ready
         if core.trace is not None:

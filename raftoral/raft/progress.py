@@ -37,38 +37,39 @@ class Inflights:
     last one may go beyond the bytes.
     """
 
-    __slots__ = ("_bytes", "_window", "bytes_max", "count_max")
+    __slots__ = ("_bytes", "_window", "bytes_max", "count_max", "full")
 
     def __init__(self, count_max: int, bytes_max: int) -> None:
         self.count_max = count_max
         self.bytes_max = bytes_max
         self._window: deque[tuple[Index, int]] = deque()
         self._bytes = 0
+        self.full = False
+        """Whether nothing more may be sent."""
 
     def __len__(self) -> int:
         return len(self._window)
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more may be sent."""
-        return len(self._window) >= self.count_max or 0 < self.bytes_max <= self._bytes
 
     def add(self, last: Index, size: int) -> None:
         """Note a message whose last entry is ``last``; the window must not be full."""
         assert not self.full, "a message was sent into a full window"
         self._window.append((last, size))
         self._bytes += size
+        self.full = len(self._window) >= self.count_max or 0 < self.bytes_max <= self._bytes
 
     def free_to(self, index: Index) -> None:
         """Forget the messages whose last entry is at most ``index``."""
         window = self._window
         while window and window[0][0] <= index:
             self._bytes -= window.popleft()[1]
+        if self.full:
+            self.full = len(window) >= self.count_max or 0 < self.bytes_max <= self._bytes
 
     def clear(self) -> None:
         """Forget everything."""
         self._window.clear()
         self._bytes = 0
+        self.full = False
 
 
 class Progress:

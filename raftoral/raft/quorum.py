@@ -39,7 +39,8 @@ def commit_index(match: Mapping[NodeId, Index], voters: Collection[NodeId]) -> I
     """
     if not voters:
         return INDEX_MAX
-    stored = sorted([match.get(voter, Index(0)) for voter in voters])
+    nothing = Index(0)
+    stored = sorted([match.get(voter, nothing) for voter in voters])
     return stored[(len(stored) - 1) // 2]
 
 

@@ -19,8 +19,10 @@ from raftoral.raft.quorum import joint_commit_index
 from raftoral.raft.reads import ReadRequest, ReadState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from raftoral.raft.core import Core
-    from raftoral.raft.messages import Message
+    from raftoral.raft.messages import Entry, Message
 
 
 # ------------------------------------------------------------------ sending
@@ -67,7 +69,8 @@ def flush(core: Core) -> None:
             continue
         if progress.next <= last or progress.can_bump_commit(commit):
             send_append(core, node, progress)
-            fill_window(core, node, progress)
+            if progress.next <= last:
+                fill_window(core, node, progress)
 
 
 def fill_window(core: Core, node: NodeId, progress: Progress) -> None:
@@ -84,13 +87,12 @@ def send_append(
         return False
     log = core.log
     before = Index(progress.next - 1)
+    entries: Sequence[Entry] = ()
     try:
         before_term = log.term(before)
-        entries = (
-            log.slice(progress.next, Index(log.last + 1), core.config.message_bytes_max)
-            if progress.may_carry
-            else ()
-        )
+        if before < log.last and progress.may_carry:
+            end = Index(log.last + 1)
+            entries = log.slice(progress.next, end, core.config.message_bytes_max)
     except LookupError:
         return send_snapshot(core, node, progress)
     if not entries and not even_if_empty:
@@ -143,12 +145,12 @@ def step_leader(core: Core, message: Message) -> None:
     if progress is None:
         return
     match message.type:
-        case MessageType.APPEND_RESPONSE if message.reject:
-            progress.active = True
-            on_append_rejected(core, progress, message)
         case MessageType.APPEND_RESPONSE:
             progress.active = True
-            on_append_accepted(core, progress, message)
+            if message.reject:
+                on_append_rejected(core, progress, message)
+            else:
+                on_append_accepted(core, progress, message)
         case MessageType.HEARTBEAT_RESPONSE:
             on_heartbeat_response(core, progress, message)
         case MessageType.TRANSFER_LEADER:
@@ -170,22 +172,24 @@ def on_append_rejected(core: Core, progress: Progress, message: Message) -> None
 
 def on_append_accepted(core: Core, progress: Progress, message: Message) -> None:
     """Note how far a follower (or the own disk) is, commit what that allows, send more."""
-    is_own = message.from_ == core.id
+    is_own, index, state = message.from_ == core.id, message.index, progress.state
     # A probe that finds nothing missing still ends the probing.
-    probe_ended = progress.match == message.index and progress.state is ProgressState.PROBE
-    if not progress.acknowledge(message.index) and not probe_ended:
+    if not progress.acknowledge(index) and (
+        progress.match != index or state is not ProgressState.PROBE
+    ):
         return
-    if progress.state is ProgressState.PROBE:
+    if state is ProgressState.REPLICATE:
+        progress.inflights.free_to(index)
+    elif state is ProgressState.PROBE:
         progress.become_replicate()
-    elif progress.state is ProgressState.REPLICATE:
-        progress.inflights.free_to(message.index)
     elif progress.match + 1 >= core.log.first_index():
         # Whichever snapshot it installed, from here on the log is enough.
         progress.become_probe()
         progress.become_replicate()
     # Up to the commit index there is nothing to find out.
-    if (progress.match > core.log.committed or core.trace is not None) and maybe_commit(core):
-        release_early_reads(core)
+    if (index > core.log.committed or core.trace is not None) and maybe_commit(core):
+        if core.reads.early:
+            release_early_reads(core)
         broadcast_commit(core)
     elif not is_own and progress.can_bump_commit(core.log.committed):
         if core.config.batch:
@@ -282,7 +286,7 @@ def serve_read(core: Core, request: ReadRequest) -> None:
 
 def release_early_reads(core: Core) -> None:
     """Let the reads that came before the first commit of the reign go their way."""
-    if not core.reads.early or not core.log.matches(core.log.committed, core.term):
+    if not core.log.matches(core.log.committed, core.term):
         return
     early, core.reads.early = core.reads.early, []
     for request in early:

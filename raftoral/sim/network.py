@@ -238,10 +238,7 @@ class Network:
             except PeerError as error:
                 self.on_peer_error(near.local.node, error)
                 near.hang_up(peer)
-        more = self.random.random() < MORE_TO_READ
-        near.on_read(more)
-        if more:
-            near.loop.call_soon(near.on_read, False)
+        near.on_read()
 
 
 class SimTransport:
@@ -251,7 +248,7 @@ class SimTransport:
         self, network: Network, local: Local, loop: ProcessLoop, clock: ProcessClock
     ) -> None:
         self.on_frame: Callable[[NodeId, Frame], None] = lambda _sender, _frame: None
-        self.on_read: Callable[[bool], None] = lambda _more: None
+        self.on_read: Callable[[], None] = lambda: None
         self.on_peer_up: Callable[[NodeId, Millis], None] = lambda _node, _wall: None
         self.on_peer_down: Callable[[NodeId], None] = lambda _node: None
         self.name_of: Callable[[NodeId], str | None] = lambda _node: None
@@ -268,6 +265,13 @@ class SimTransport:
         self.links: dict[NodeId, Link] = {}
         self.rpc = Rpc()
         self._written: dict[NodeId, Link] = {}
+
+    def has_more(self) -> bool:
+        """Find more to read behind some of the reads, and go on with that."""
+        more = self.network.random.random() < MORE_TO_READ
+        if more:
+            self.loop.call_soon(self.on_read)
+        return more
 
     async def start(self) -> None:
         """Nothing to do: `Network.join` does it."""

@@ -76,7 +76,8 @@ class NodeStore:
         self._disk = disk
         self._clock = clock
         self._groups: dict[GroupId, GroupStore] = {}
-        self._dirty: dict[GroupId, GroupStore] = {}
+        self.dirty: dict[GroupId, GroupStore] = {}
+        """The groups that have something to flush; for this package only."""
         self._unsynced = False
         self._failure: StorageFailed | None = None
         self._identity = self._read_identity()
@@ -138,7 +139,7 @@ class NodeStore:
         for store in self._groups.values():
             store.abandon()
         self._groups.clear()
-        self._dirty.clear()
+        self.dirty.clear()
         self.write(batch, sync=True)
 
     # -------------------------------------------------------------- groups
@@ -168,7 +169,7 @@ class NodeStore:
         store = self._groups.pop(group, None)
         if store is not None:
             store.abandon()
-        self._dirty.pop(group, None)
+        self.dirty.pop(group, None)
         batch = self._disk.batch()
         batch.delete_range(records.group_prefix(group), records.group_end(group))
         self.write(batch, sync=True)
@@ -181,11 +182,11 @@ class NodeStore:
         and at every later call: after a failed sync nobody knows what the disk holds.
         """
         self._check()
-        if self._dirty:
+        if self.dirty:
             batch = self._disk.batch()
-            for store in self._dirty.values():
+            for store in self.dirty.values():
                 store.collect(batch)
-            self._dirty.clear()
+            self.dirty.clear()
             self.write(batch, sync=sync)
         elif sync and self._unsynced:
             self.write(None, sync=True)
@@ -204,10 +205,6 @@ class NodeStore:
                 self._disk.close()
 
     # -------------------------------------------------------------- for this package only
-    def touch(self, store: GroupStore) -> None:
-        """Note that ``store`` has something to flush."""
-        self._dirty[store.group] = store
-
     def write(self, batch: Batch | None, *, sync: bool) -> None:
         """Write ``batch`` (None: nothing new) to the disk; the first failure is the last write."""
         self._check()
@@ -256,6 +253,7 @@ class GroupStore:
         """Open or create ``group``; call `NodeStore.group` for it."""
         self.group = group
         self._node = node
+        self._dirty = node.dirty
         self._disk = disk
         self._prefix = records.group_prefix(group)
         self._log = self._prefix + records.LOG
@@ -635,7 +633,7 @@ class GroupStore:
 
     def _set(self, letter: bytes, fields: list[Any]) -> None:
         self._pending[letter] = fields
-        self._node.touch(self)
+        self._dirty[self.group] = self
 
     def _read(self, letter: bytes) -> list[Any] | None:
         key = self._prefix + letter

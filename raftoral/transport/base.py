@@ -46,8 +46,8 @@ class Transport(Protocol):
     """Frames and calls between nodes; see the module for what holds of all of them."""
 
     on_frame: Callable[[NodeId, Frame], None]
-    on_read: Callable[[bool], None]
-    """Follows the frames of each read; True if more waits to be read, so that it will follow again."""
+    on_read: Callable[[], None]
+    """Follows the frames of each read."""
     on_peer_up: Callable[[NodeId, Millis], None]
     """A peer is connected; with its wall clock as of the handshake."""
     on_peer_down: Callable[[NodeId], None]
@@ -91,6 +91,10 @@ class Transport(Protocol):
 
     def flush(self) -> None:
         """Write what is queued, one write a peer."""
+        ...
+
+    def has_more(self) -> bool:
+        """Whether more waits to be read, from any peer, so that `on_read` follows again at once."""
         ...
 
     def set_peers(self, peers: Mapping[NodeId, str]) -> None:

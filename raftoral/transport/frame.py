@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
-from raftoral.codec import pack_record, record_reader, unpack_record
+from raftoral.codec import UNREADABLE, pack_record, record_reader, unpack_record
 from raftoral.errors import CorruptionError, LimitExceeded, PeerError
 from raftoral.ids import MANAGEMENT, GroupId
 from raftoral.raft.messages import Message  # noqa: TC001  # read at run time, for its fields
@@ -62,7 +62,7 @@ class Frame(NamedTuple):
 class _RaftFrame(NamedTuple):
     """A RAFT frame as it is read: the types of all fields of all messages are checked at once."""
 
-    kind: int
+    kind: Kind
     group: GroupId
     body: list[tuple[GroupId, Message]]
 
@@ -136,14 +136,18 @@ class Decoder:
         if crc32(record) != checksum:
             raise self._break("a frame whose checksum does not fit")
         self._at = end
-        return self._frame(record)
+        if not buffer.startswith(_RAFT_HEAD, start):
+            return self._frame(record)
+        try:
+            frame: Frame = _read_raft(record)
+        except UNREADABLE as error:
+            raise self._break(f"a RAFT frame that is none: {error}") from None
+        if frame.group != MANAGEMENT:
+            raise self._break("a RAFT frame of one group")
+        return frame
 
     def _frame(self, record: memoryview) -> Frame:
         try:
-            if record[:2] == _RAFT_HEAD:
-                _, group, body = _read_raft(record)
-                if group == MANAGEMENT:
-                    return Frame(Kind.RAFT, group, body)
             fields = unpack_record(record)
         except CorruptionError as error:
             raise self._break(str(error)) from None

@@ -79,7 +79,7 @@ class MemoryTransport:
 
     def __init__(self, network: MemoryNetwork, local: Local, address: str) -> None:
         self.on_frame: Callable[[NodeId, Frame], None] = lambda _sender, _frame: None
-        self.on_read: Callable[[bool], None] = lambda _more: None
+        self.on_read: Callable[[], None] = lambda: None
         self.on_peer_up: Callable[[NodeId, Millis], None] = lambda _node, _wall: None
         self.on_peer_down: Callable[[NodeId], None] = lambda _node: None
         self.address = address
@@ -127,6 +127,10 @@ class MemoryTransport:
         """Let everything queued travel."""
         for link in list(self.links.values()):
             link.flush()
+
+    def has_more(self) -> bool:
+        """Return False: what arrives in one turn is read by itself."""
+        return False
 
     def set_peers(self, peers: Mapping[NodeId, str]) -> None:
         """Say who else is in the cluster and where."""
@@ -205,7 +209,7 @@ class MemoryLink:
                 self.near.rpc.on_reply(frame)
             else:
                 self.near.on_frame(self.peer, frame)
-        self.near.on_read(False)
+        self.near.on_read()
 
 
 def _pair(

@@ -85,7 +85,7 @@ class TcpTransport:
         Without ``tls`` all peers talk in the clear, and are who they say they are.
         """
         self.on_frame: Callable[[NodeId, Frame], None] = _ignore
-        self.on_read: Callable[[bool], None] = _ignore
+        self.on_read: Callable[[], None] = _ignore
         self.on_peer_up: Callable[[NodeId, Millis], None] = _ignore
         self.on_peer_down: Callable[[NodeId], None] = _ignore
         self.name_of: Callable[[NodeId], str | None] = _ignore
@@ -201,6 +201,10 @@ class TcpTransport:
             for connection in self._unflushed:
                 connection.write_queue()
             self._unflushed.clear()
+
+    def has_more(self) -> bool:
+        """Whether a socket is readable; asking costs a system call."""
+        return bool(self._readable.poll(0))
 
     def connected(self) -> list[NodeId]:
         """Return the peers that can be sent to, ascending."""
@@ -449,10 +453,6 @@ class TcpTransport:
             return "this node stops"
         return "too many connections" if len(self._all) > CONNECTIONS_MAX else None
 
-    def read(self) -> None:
-        """The frames of one read were handed on."""
-        self.on_read(bool(self._readable.poll(0)))
-
     def ended(self, connection: Connection) -> None:
         """A connection is closed, by whomever."""
         if connection in self._all:
@@ -564,7 +564,7 @@ class Connection(asyncio.Protocol):
             self._failed(error)
         except PeerError as error:
             self._failed(error)
-        self._owner.read()
+        self._owner.on_read()
 
     def pause_writing(self) -> None:
         """The socket is full; frames wait here, bounded."""
@@ -582,7 +582,7 @@ class Connection(asyncio.Protocol):
             why += " in the middle of the TLS handshake; the log there may say why"
         self.close(why)
         # Its end was readable, and somebody may wait for that to be read.
-        self._owner.read()
+        self._owner.on_read()
 
     # -------------------------------------------------------------- sending
     def send(self, frame: Frame) -> bool:
@@ -658,9 +658,11 @@ class Connection(asyncio.Protocol):
     # -------------------------------------------------------------- receiving
     def _on_frame(self, frame: Frame) -> None:
         kind = frame.kind
-        if self.is_bulk and (self.has_dialled or kind is not Kind.SNAPSHOT):
+        if kind is Kind.RAFT and self.peer != NOBODY and not self.is_bulk:
+            self._owner.on_frame(self.peer, frame)
+        elif self.is_bulk and (self.has_dialled or kind is not Kind.SNAPSHOT):
             raise PeerError(f"the peer sent a {kind.name} frame where only snapshots come in")
-        if kind is Kind.REQUEST:
+        elif kind is Kind.REQUEST:
             self._owner.rpc.on_request(self, frame)
         elif kind is Kind.REPLY:
             self._owner.rpc.on_reply(frame)
