@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+GRACE_S = 5.0
+"""How long a process that stops waits for activities in threads."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are one message on stderr."""
@@ -32,7 +35,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     finally:
         gc.enable()  # see `cli.sources`
+    if argv is None:
+        _leave_threads(code)
     return code
+
+
+def _leave_threads(code: int) -> None:
+    """End this process though activities in threads go on: nobody hears how they end.
+
+    Python would wait for them, and with it whoever stops the node.
+    """
+    import os
+    import threading
+    import time
+
+    left = [each for each in threading.enumerate() if each.name.startswith("raftoral-activity")]
+    until = time.monotonic() + GRACE_S
+    for thread in left:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in left):
+        print("raftoral: ends in the middle of activities in threads", file=sys.stderr, flush=True)
+        os._exit(code)
 
 
 def _run(argv: Sequence[str] | None) -> int:

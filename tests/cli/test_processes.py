@@ -104,6 +104,40 @@ def test_a_node_serves_stops_and_comes_back(tmp_path: Path, app: str, number: in
         assert [d.name for d in client.definitions()] == ["hello"]
 
 
+ENDLESS = """
+import pathlib, time
+from raftoral import Compute, Flow, Registry
+
+registry = Registry()
+
+@registry.activity("sleep")
+def sleep(told: str) -> None:
+    pathlib.Path(told).touch()
+    time.sleep(600)
+
+@registry.workflow("endless", version=1)
+def endless(told: str) -> Flow[None]:
+    yield from Compute("sleep", sleep, told)
+"""
+
+
+def test_a_node_stops_in_the_middle_of_an_activity_in_a_thread(tmp_path: Path) -> None:
+    """Nothing ends a thread; the process says so, ends without it, and the run is there again."""
+    (tmp_path / "app.py").write_text(ENDLESS)
+    http, told = free_address(), tmp_path / "told"
+    data = ("--data", str(tmp_path / "d"), "--app", f"{tmp_path / 'app.py'}:registry")
+    args = ("start", *data, "--http", http, "--listen", free_address())
+    with started(*args) as node:
+        with Client(f"http://{http}") as client:
+            client.start("endless", {"told": str(told)}, id="e")
+        while not told.exists():
+            time.sleep(0.01)
+        code, _, err = node.stop()
+        assert (code, err) == (0, "raftoral: ends in the middle of activities in threads\n")
+    with started(*args), Client(f"http://{http}") as client:
+        assert client.show("e").status == "running"
+
+
 def test_dev_needs_no_arguments_but_ports(tmp_path: Path, app: str) -> None:
     """`dev` forms a cluster of one, in the folder that it is told or in ./.raftoral."""
     http = free_address()
