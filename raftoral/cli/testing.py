@@ -1,4 +1,4 @@
-"""`test`: runs the test blocks of `.rwf` files, and again with a crash behind each event."""
+"""`test`: runs the test blocks of `.rwf` files, and again with crashes and faults."""
 
 from __future__ import annotations
 
@@ -34,9 +34,23 @@ class Crash(Enum):
     EVERY = "every"
 
 
+class Faults(Enum):
+    """Which attempts of activities fail."""
+
+    EACH = "each"
+
+
+@dataclass(frozen=True, slots=True)
+class Harder:
+    """What each test is to stand besides its own run."""
+
+    crashes: bool
+    faults: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of one test: of its run, and of ``crashes`` more, each with one crash.
+    """What came of one test: of its run, of ``crashes`` with one crash, of ``faults`` with one.
 
     ``wrong`` has, for each thing that is not as expected, where it stands, and what was seen.
     """
@@ -44,7 +58,8 @@ class Tried:
     title: str
     place: str
     wrong: tuple[tuple[str, str], ...]
-    crashes: int
+    crashes: int = 0
+    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,10 @@ def run_tests(
         Crash | None,
         typer.Option("--crash", help="Run each test again for each event, with a crash behind it."),
     ] = None,
+    faults: Annotated[
+        Faults | None,
+        typer.Option("--faults", help="Run it again for each failure that each attempt may have."),
+    ] = None,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for a TAP harness, or for CI servers.")
     ] = Format.TEXT,
@@ -75,10 +94,13 @@ def run_tests(
     """Run the tests of `.rwf` files, on a clock that jumps.
 
     Nothing is called but what a test mocks, and no node is needed. With --crash every, the history
-    and the time of each run with a crash have to be those of the run without. Exit code 0: all tests
-    pass; 1: one does not, or a file has mistakes.
+    and the time of each run with a crash have to be those of the run without. With --faults each,
+    each attempt of an activity fails once with each error that it declares and once with
+    Unavailable: the run has to end, and only with errors that are declared or the language's own.
+    Exit code 0: all tests pass; 1: one does not, or a file has mistakes.
     """
-    found = (_tested(source, crash) for source in sources(paths or ["."]))
+    harder = Harder(crashes=crash is not None, faults=faults is not None)
+    found = (_tested(source, harder) for source in sources(paths or ["."]))
     match output:
         case Format.TEXT:
             done = _print_text(found)
@@ -97,7 +119,7 @@ def run_tests(
 
 
 # ------------------------------------------------------------------ running
-def _tested(source: Source, crash: Crash | None) -> Tested:
+def _tested(source: Source, harder: Harder) -> Tested:
     from raftoral.lang.compile import compile_source
     from raftoral.lang.render import render_all
     from raftoral.registry.files import beside
@@ -107,23 +129,21 @@ def _tested(source: Source, crash: Crash | None) -> Tested:
     if compiled.has_errors:
         return Tested(source.path, (), render_all(compiled.diagnostics, compiled.source))
     verdicts = (run_trial(trial, compiled) for trial in compiled.trials)
-    return Tested(source.path, tuple(_tried(one, compiled, crash) for one in verdicts))
+    return Tested(source.path, tuple(_tried(one, compiled, harder) for one in verdicts))
 
 
-def _tried(verdict: Verdict, compiled: Compiled, crash: Crash | None) -> Tried:
-    from raftoral.testing import crash_trial
+def _tried(verdict: Verdict, compiled: Compiled, harder: Harder) -> Tried:
+    from raftoral.testing import crash_trial, fault_trial
 
     trial = verdict.trial
     wrong = [(_quoted(compiled.source, span), seen) for span, seen in verdict.wrong]
     place = _quoted(compiled.source, trial.span)
-    crashes = 0
-    # Of a test that fails as it is, runs with a crash would say the same again.
-    if crash is not None and verdict.passed:
-        for told in crash_trial(trial, compiled, verdict):
-            crashes += 1
-            if told:
-                wrong.append((place, told))
-    return Tried(trial.title, place, tuple(wrong), crashes)
+    if wrong:  # runs that are harder would say the same again
+        return Tried(trial.title, place, tuple(wrong))
+    crashes = list(crash_trial(trial, compiled, verdict)) if harder.crashes else []
+    faults = list(fault_trial(trial, compiled, verdict)) if harder.faults else []
+    wrong = [(place, told) for told in (*crashes, *faults) if told]
+    return Tried(trial.title, place, tuple(wrong), len(crashes), len(faults))
 
 
 def _quoted(source: Source, span: Span) -> str:
@@ -154,7 +174,9 @@ def _print_text(found: Iterator[Tested]) -> list[Tested]:
 
 
 def _lines(tried: Tried) -> Iterator[str]:
-    again = f" ({_counted(tried.crashes, 'crash')})" if tried.crashes else ""
+    runs = [(tried.crashes, "crash"), (tried.faults, "fault")]
+    told = ", ".join(_counted(count, what) for count, what in runs if count)
+    again = f" ({told})" if told else ""
     yield f"  {'FAILED' if tried.wrong else 'ok    '}  {tried.title}{again}"
     for place, seen in tried.wrong:
         yield f"          {place}"
@@ -162,7 +184,7 @@ def _lines(tried: Tried) -> Iterator[str]:
 
 
 def summary(done: Sequence[Tested]) -> str:
-    """Return how many tests passed and failed, and in how many runs with a crash."""
+    """Return how many tests passed and failed, and how many runs had a crash or a fault."""
     tried = [each for one in done for each in one.tried]
     failed = sum(1 for each in tried if each.wrong)
     words = [f"{_counted(len(tried) - failed, 'test')} passed"]
@@ -174,6 +196,9 @@ def summary(done: Sequence[Tested]) -> str:
     crashes = sum(each.crashes for each in tried)
     if crashes:
         words.append(f"{_counted(crashes, 'run')} with a crash")
+    faults = sum(each.faults for each in tried)
+    if faults:
+        words.append(f"{_counted(faults, 'run')} with a fault")
     return f"{_counted(len(done), 'file')}: {', '.join(words)}"
 
 

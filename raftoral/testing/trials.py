@@ -22,7 +22,7 @@ from raftoral.registry.definition import Definition, rwf_definition
 from raftoral.replay.context import current
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import CallbackOpened, ChildAsked, Ended, Event, Set, decode
-from raftoral.testing.world import Takes, World
+from raftoral.testing.world import Takes, World, outcome_of
 from raftoral.values import span_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,18 @@ if TYPE_CHECKING:
     from raftoral.lang.ir import Node
     from raftoral.lang.source import Span
 
+    Choose = Callable[[str, Callable[..., Any] | None], Callable[..., Any]]
+
 _RUN: Final = "test"
 _STAND_IN: Final = "stand-in for "
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What one attempt of an activity fails with, by its number in the run (from 0)."""
+
+    attempt: int
+    failure: WorkflowFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,9 @@ class Verdict:
     history: tuple[bytes, ...] = field(repr=False)
     settled: tuple[tuple[RunId, Event], ...] = field(repr=False)
     """The events of all runs, those of children too, in the order in which they were settled."""
-    elapsed: int = 0
+    attempts: tuple[str, ...] = field(repr=False)
+    """The names of the activities of all attempts, in the order in which they began."""
+    elapsed: int
     """How many milliseconds the run took on the virtual clock."""
 
     @property
@@ -61,12 +73,16 @@ class Verdict:
         return not self.wrong
 
 
-def run_trial(trial: Trial, compiled: Compiled, *, crash_behind: int = 0) -> Verdict:
+def run_trial(
+    trial: Trial, compiled: Compiled, *, crash_behind: int = 0, fault: Fault | None = None
+) -> Verdict:
     """Run one test of a compiled file; never raises for what the test is about.
 
     ``crash_behind`` is the number (from 1) of the settled event behind which there is a crash.
+    With a ``fault`` its attempt fails, and a callback that is completed before it is open is
+    completed when it opens.
     """
-    return _Trying(trial, compiled, crash_behind).verdict()
+    return _Trying(trial, compiled, crash_behind, fault).verdict()
 
 
 def _definitions(compiled: Compiled, trial: Trial) -> list[Definition]:
@@ -122,9 +138,17 @@ def _stand_in(
 
 
 class _Trying:
-    def __init__(self, trial: Trial, compiled: Compiled, crash_behind: int = 0) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        compiled: Compiled,
+        crash_behind: int = 0,
+        fault: Fault | None = None,
+    ) -> None:
         self.trial = trial
         self.crash_behind = crash_behind
+        self.fault = fault
+        self.early: list[Happening] = []
         unit = next(
             one
             for one in compiled.units
@@ -213,6 +237,7 @@ class _Trying:
         begun = self.ended_at = world.clock
         history: list[bytes] = []
         world.settled = self.note
+        world.choose = partial(self.choose, world.choose)
         try:
             for happening in trial.happenings:
                 world.at(self.value(happening.when), partial(self.happen, happening))
@@ -227,12 +252,26 @@ class _Trying:
         finally:
             world.close()
         elapsed = self.ended_at - begun
-        return Verdict(trial, tuple(self.wrong), tuple(history), tuple(self.settled), elapsed)
+        attempts = tuple(name for name, _ in world.attempts_made)
+        return Verdict(
+            trial, tuple(self.wrong), tuple(history), tuple(self.settled), attempts, elapsed
+        )
+
+    def choose(self, usual: Choose, name: str, real: Callable[..., Any] | None) -> Any:
+        """Return what is called for an activity: its mock, unless this attempt is to fail."""
+        fault = self.fault
+        if fault is not None and fault.attempt == len(self.world.attempts_made) - 1:
+            return outcome_of(fault.failure)
+        return usual(name, real)
 
     def note(self, run_id: RunId, event: Event) -> None:
         self.settled.append((run_id, event))
         if len(self.settled) == self.crash_behind:
             self.world.crash_soon(rejoin=True)
+        if self.early and run_id == _RUN and isinstance(event, CallbackOpened):
+            early, self.early = self.early, []
+            for one in early:
+                self.world.at("0s", partial(self.happen, one))
         if run_id == _RUN and isinstance(event, Ended):
             self.ended_at = self.world.clock
 
@@ -261,6 +300,9 @@ class _Trying:
             for event in self.world.events(_RUN)
             if isinstance(event, CallbackOpened) and event.path.split("/")[-1] == one.name
         ]
+        if not tokens and self.fault is not None:
+            self.early.append(one)
+            return
         if not tokens:
             raise UsageError(f"callback {one.name} is not open when the test completes it")
         value = self.value(one.given[0][1])
@@ -274,7 +316,8 @@ class _Trying:
     def compare(self, elapsed: int) -> None:
         last = self.events[-1]
         if not isinstance(last, Ended):
-            self.wrong.append((self.trial.span, "the run does not end; what does it wait for?"))
+            waits = "; ".join(self.world.waits(_RUN)) or "nothing, it is paused"
+            self.wrong.append((self.trial.span, f"the run does not end, it waits for {waits}"))
             return
         failure = None
         if last.status != "completed":

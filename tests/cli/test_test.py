@@ -72,6 +72,45 @@ test "the limit of an attempt counts from its beginning" for beside {
 }
 """
 
+FAULTY = """\
+error Declined { reason: string, owed: money<EUR>, left: list<int> }
+
+activity bank.charge(x: int) -> string raises Declined timeout 5s idempotent
+
+workflow pay version 1 (x: int) -> string {
+  signal paid(by: string)
+  try {
+    compute receipt = bank.charge(x)
+    return receipt
+  } catch Unavailable {
+    await paid as other
+    return other.by
+  }
+}
+
+test "it is paid" for pay {
+  given (x: 1)
+  mock bank.charge returns "r"
+  expect result == "r"
+}
+"""
+SCANNED = """\
+activity a.prepare() -> int timeout 1m idempotent
+
+workflow scanned version 1 () -> int {
+  compute ready = a.prepare() retry 3 backoff 10s..10s
+  callback scan: int timeout 1h
+  await scan as found
+  return found + ready
+}
+
+test "the scanner answers soon" for scanned {
+  mock a.prepare returns 1
+  at 1s callback scan returns 2
+  expect result == 3
+}
+"""
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -147,6 +186,38 @@ def test_a_crash_that_is_felt_is_told(
     shown = capsys.readouterr().out
     assert "  FAILED  it takes as long as the longer one (6 crashes)\n" in shown
     assert "after a crash behind event 3 (Done got/address/address" in shown
+
+
+def test_faults_have_to_end_as_declared(folder: Path, capsys: Capture) -> None:
+    """A run that never ends after a fault is told, and one that ends with an undeclared error."""
+    (folder / "a.rwf").write_text(FAULTY)
+    assert main(["test", "--faults", "each"]) == 1
+    shown = capsys.readouterr()
+    place = '          a.rwf:16:1: test "it is paid" for pay {\n'
+    assert shown.out == (
+        "a.rwf\n"
+        "  FAILED  it is paid (2 faults)\n"
+        f"{place}"
+        "            when attempt 1 (bank.charge) fails with Declined\n"
+        "              the run ends with Declined; catch it, or let the workflow say `raises Declined`\n"
+        f"{place}"
+        "            when attempt 1 (bank.charge) fails with Unavailable\n"
+        "              the run does not end, it waits for signal paid (paid#0)\n"
+    )
+    assert shown.err == "1 file: 0 tests passed, 1 failed, 2 runs with a fault\n"
+    (folder / "a.rwf").write_text(
+        FAULTY.replace("-> string {", "-> string raises Declined {").replace(
+            "await paid as other\n    return other.by", 'return "later"'
+        )
+    )
+    assert main(["test", "--faults", "each"]) == 0
+
+
+def test_a_callback_waits_for_a_run_that_a_fault_delays(folder: Path, capsys: Capture) -> None:
+    """What completes a callback that is not open yet, since an attempt failed, is not lost."""
+    (folder / "a.rwf").write_text(SCANNED)
+    assert main(["test", "--faults", "each"]) == 0
+    assert "  ok      the scanner answers soon (1 fault)\n" in capsys.readouterr().out
 
 
 def test_tap_is_for_harnesses(folder: Path, capsys: Capture) -> None:
