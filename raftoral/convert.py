@@ -58,20 +58,18 @@ def from_plain(value: object, kind: Any) -> Any:
     if kind is Any or kind is None or kind is inspect.Parameter.empty or kind is object:
         return value
     validate = getattr(kind, "model_validate", None)
-    if callable(validate):
-        try:
-            return validate(value)
-        except ValueError as error:
-            raise InvalidInput(str(error)) from None
     try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+        return validate(value) if callable(validate) else msgspec.convert(value, kind)
+    except (msgspec.ValidationError, ValueError) as error:
         raise InvalidInput(str(error)) from None
     except (TypeError, NameError) as error:
         raise UsageError(
             f"the type {kind!r} cannot be stored and read back: {error}. Use dataclasses, enums, "
             "TypedDicts, pydantic models, or the plain kinds"
         ) from None
+    except (Exception, SystemExit) as error:
+        # The constructor of a user's type may raise anything.
+        raise InvalidInput(f"{type(error).__name__}: {error}") from None
 
 
 @functools.cache

@@ -329,3 +329,22 @@ def test_texts_become_exact_kinds_where_they_are_declared() -> None:
     for value, kind in (("EUR", Money), ("1.2", Money), ("x", Decimal), ("soon", timedelta)):
         with pytest.raises(InvalidInput):
             relaxed(value, kind)
+
+
+@dataclass
+class Picky:
+    """A type whose constructor raises whatever it is told."""
+
+    how: str
+
+    def __post_init__(self) -> None:
+        raise {"value": ValueError("no"), "key": KeyError("no"), "exit": SystemExit(3)}[self.how]
+
+
+@pytest.mark.parametrize(
+    ("how", "says"), [("value", "no"), ("key", "KeyError: 'no'"), ("exit", "SystemExit: 3")]
+)
+def test_whatever_a_constructor_raises_is_a_value_that_does_not_fit(how: str, says: str) -> None:
+    """Types are the user's code: an input that one of them refuses holds up no outbox and no node."""
+    with pytest.raises(InvalidInput, match=says):
+        from_plain({"how": how}, Picky)
