@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from raftoral.cli.options import refuse
 from raftoral.cli.sources import sources
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from raftoral.lang.compile import Compiled
     from raftoral.lang.source import Source, Span
-    from raftoral.testing import Verdict
+    from raftoral.testing import Coverage, Covered, Verdict
 
 
 class Format(Enum):
@@ -42,10 +43,11 @@ class Faults(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Harder:
-    """What each test is to stand besides its own run."""
+    """What each test is to stand besides its own run, and whether what it reaches is noted."""
 
     crashes: bool
     faults: bool
+    coverage: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Tested:
     path: str
     tried: tuple[Tried, ...]
     broken: str = ""
+    covered: tuple[Covered, ...] = ()
 
 
 def run_tests(
@@ -87,6 +90,9 @@ def run_tests(
         Faults | None,
         typer.Option("--faults", help="Run it again for each failure that each attempt may have."),
     ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Tell which lines of workflows no test reaches.")
+    ] = False,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for a TAP harness, or for CI servers.")
     ] = Format.TEXT,
@@ -99,7 +105,9 @@ def run_tests(
     Unavailable: the run has to end, and only with errors that are declared or the language's own.
     Exit code 0: all tests pass; 1: one does not, or a file has mistakes.
     """
-    harder = Harder(crashes=crash is not None, faults=faults is not None)
+    harder = Harder(crashes=crash is not None, faults=faults is not None, coverage=coverage)
+    if coverage and output is not Format.TEXT:
+        refuse("--coverage is told as text; leave out --format")
     found = (_tested(source, harder) for source in sources(paths or ["."]))
     match output:
         case Format.TEXT:
@@ -123,16 +131,21 @@ def _tested(source: Source, harder: Harder) -> Tested:
     from raftoral.lang.compile import compile_source
     from raftoral.lang.render import render_all
     from raftoral.registry.files import beside
-    from raftoral.testing import run_trial
+    from raftoral.testing import Coverage, run_trial
 
     compiled = compile_source(source, beside(Path(source.path)))
     if compiled.has_errors:
         return Tested(source.path, (), render_all(compiled.diagnostics, compiled.source))
-    verdicts = (run_trial(trial, compiled) for trial in compiled.trials)
-    return Tested(source.path, tuple(_tried(one, compiled, harder) for one in verdicts))
+    coverage = Coverage(compiled) if harder.coverage else None
+    verdicts = (run_trial(trial, compiled, coverage=coverage) for trial in compiled.trials)
+    tried = tuple(_tried(one, compiled, harder, coverage) for one in verdicts)
+    covered = () if coverage is None else tuple(coverage.covered())
+    return Tested(source.path, tried, covered=covered)
 
 
-def _tried(verdict: Verdict, compiled: Compiled, harder: Harder) -> Tried:
+def _tried(
+    verdict: Verdict, compiled: Compiled, harder: Harder, coverage: Coverage | None
+) -> Tried:
     from raftoral.testing import crash_trial, fault_trial
 
     trial = verdict.trial
@@ -141,7 +154,7 @@ def _tried(verdict: Verdict, compiled: Compiled, harder: Harder) -> Tried:
     if wrong:  # runs that are harder would say the same again
         return Tried(trial.title, place, tuple(wrong))
     crashes = list(crash_trial(trial, compiled, verdict)) if harder.crashes else []
-    faults = list(fault_trial(trial, compiled, verdict)) if harder.faults else []
+    faults = list(fault_trial(trial, compiled, verdict, coverage)) if harder.faults else []
     wrong = [(place, told) for told in (*crashes, *faults) if told]
     return Tried(trial.title, place, tuple(wrong), len(crashes), len(faults))
 
@@ -169,6 +182,8 @@ def _print_text(found: Iterator[Tested]) -> list[Tested]:
         for each in one.tried:
             for line in _lines(each):
                 print(harmless(line))
+        for covered in one.covered:
+            print(_coverage(covered))
     print(summary(done), file=sys.stderr)
     return done
 
@@ -181,6 +196,27 @@ def _lines(tried: Tried) -> Iterator[str]:
     for place, seen in tried.wrong:
         yield f"          {place}"
         yield from (f"            {line}".rstrip() for line in seen.splitlines())
+
+
+def _coverage(one: Covered) -> str:
+    told = (
+        f"  {one.name} version {one.version}: {one.reached} of {one.statements} statements reached"
+    )
+    if not one.missed:
+        return told
+    word = "line" if len(one.missed) == 1 else "lines"
+    return f"{told}, not {word} {_ranges(one.missed)}"
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """Return sorted numbers as `3, 5-7`."""
+    found: list[list[int]] = []
+    for line in lines:
+        if found and line == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], line]
+        else:
+            found.append([line])
+    return ", ".join("-".join(map(str, one)) for one in found)
 
 
 def summary(done: Sequence[Tested]) -> str:

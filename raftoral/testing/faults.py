@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from raftoral.lang.check.trials import Trial
     from raftoral.lang.compile import Compiled
     from raftoral.lang.ir import Node, Unit
+    from raftoral.testing.coverage import Coverage
     from raftoral.testing.trials import Verdict
 
 UNAVAILABLE: Final = WorkflowFailed("Unavailable", "it fails once, to see what comes of it")
@@ -37,13 +38,15 @@ _SIMPLEST: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def fault_trial(trial: Trial, compiled: Compiled, whole: Verdict) -> Iterator[str]:
+def fault_trial(
+    trial: Trial, compiled: Compiled, whole: Verdict, coverage: Coverage | None = None
+) -> Iterator[str]:
     """Run a test block again for each attempt of ``whole`` and each failure that it may end in.
 
     Those are the errors that the activity declares, and Unavailable. Yields once a run: what is
     wrong with it, empty if it ends well, with an error that its workflow declares, or with one of the
     language. The mock of a failed attempt answers the next one. What a test sends to a callback that
-    is not open yet arrives when it opens.
+    is not open yet arrives when it opens. ``coverage`` notes what is reached.
     """
     units = [load(unit.ir).unit for unit in compiled.units]
     failures = _failures(units)
@@ -54,7 +57,7 @@ def fault_trial(trial: Trial, compiled: Compiled, whole: Verdict) -> Iterator[st
     )
     for number, name in enumerate(whole.attempts):
         for failure in failures.get(name, ()):
-            other = run_trial(trial, compiled, fault=Fault(number, failure))
+            other = run_trial(trial, compiled, fault=Fault(number, failure), coverage=coverage)
             told = _undeclared(other, {*declared, *ERRORS})
             where = f"when attempt {number + 1} ({name}) fails with {failure.name}"
             yield f"{where}\n  {told}" if told else ""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from raftoral.lang.compile import Compiled, WorkflowUnit
     from raftoral.lang.ir import Node
     from raftoral.lang.source import Span
+    from raftoral.replay.advancing import Begin
+    from raftoral.testing.coverage import Coverage
 
     Choose = Callable[[str, Callable[..., Any] | None], Callable[..., Any]]
 
@@ -74,15 +76,23 @@ class Verdict:
 
 
 def run_trial(
-    trial: Trial, compiled: Compiled, *, crash_behind: int = 0, fault: Fault | None = None
+    trial: Trial,
+    compiled: Compiled,
+    *,
+    crash_behind: int = 0,
+    fault: Fault | None = None,
+    coverage: Coverage | None = None,
 ) -> Verdict:
     """Run one test of a compiled file; never raises for what the test is about.
 
     ``crash_behind`` is the number (from 1) of the settled event behind which there is a crash.
     With a ``fault`` its attempt fails, and a callback that is completed before it is open is
-    completed when it opens.
+    completed when it opens. ``coverage`` notes what is reached.
     """
-    return _Trying(trial, compiled, crash_behind, fault).verdict()
+    trying = _Trying(trial, compiled, crash_behind, fault)
+    if coverage is not None:
+        trying.note_in(coverage)
+    return trying.verdict()
 
 
 def _definitions(compiled: Compiled, trial: Trial) -> list[Definition]:
@@ -170,6 +180,15 @@ class _Trying:
 
     def world_of(self, mocks: dict[str, Callable[..., Any]]) -> World:
         return World(definitions=_definitions(self.compiled, self.trial), mocks=mocks)
+
+    def note_in(self, coverage: Coverage) -> None:
+        usual = self.world.begin
+
+        def begin(definition: Definition) -> Begin:
+            known = coverage.knows(definition)
+            return coverage.begin(definition) if known else usual(definition)
+
+        self.world.begin = begin
 
     # -------------------------------------------------------------- values
     def value(self, node: Node, frame: list[Any] | None = None) -> Any:

@@ -125,6 +125,8 @@ class World:
         """Name and arguments of each attempt of an activity, in the order in which they began."""
         self.clock = start
         self._loader = Loader(self.registry)
+        self.begin = self._loader.start
+        """What gives the function that starts a run, for its definition."""
         self._definitions: dict[str, dict[int, Definition]] = {}
         for definition in (*self._loader.python_definitions(), *definitions):
             self._definitions.setdefault(definition.name, {})[definition.version] = definition
@@ -451,7 +453,7 @@ class World:
         self._close(run.id)
         definition = self._definition(run.name, run.version)
         events = runs.history(self._store, run.id)
-        body = self._loader.start(definition)
+        body = self.begin(definition)
         replay = Replay(run.id, body, observe=self._observe, known=events)
         self._live[run.id] = _Live(run, replay)
         replay.feed_all(events)

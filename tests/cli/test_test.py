@@ -220,6 +220,17 @@ def test_a_callback_waits_for_a_run_that_a_fault_delays(folder: Path, capsys: Ca
     assert "  ok      the scanner answers soon (1 fault)\n" in capsys.readouterr().out
 
 
+def test_lines_that_no_test_reaches_are_told(folder: Path, capsys: Capture) -> None:
+    """By the lines of the text as it is; what only a failure reaches, --faults each reaches."""
+    (folder / "a.rwf").write_text("\n\n" + FAULTY)
+    assert main(["test", "--coverage"]) == 0
+    line = "  pay version 1: {} of 5 statements reached"
+    assert line.format(3) + ", not lines 13-14\n" in capsys.readouterr().out
+    assert main(["test", "--coverage", "--faults", "each"]) == 1
+    assert line.format(4) + ", not line 14\n" in capsys.readouterr().out
+    assert main(["test", "--coverage", "--format", "tap"]) == 2
+
+
 def test_tap_is_for_harnesses(folder: Path, capsys: Capture) -> None:
     """A plan, a line a test whose title is no directive, what was seen as comments."""
     (folder / "a.rwf").write_text(DOUBLE + WRONG)

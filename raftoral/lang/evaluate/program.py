@@ -12,16 +12,21 @@ from raftoral.lang.evaluate.frames import BREAK, CONTINUE, FLOW, PURE, Flow, Fra
 from raftoral.lang.verify import decode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.lang.evaluate.frames import Steps
     from raftoral.lang.ir import Node, Unit
 
 
 class Program:
-    """A checked program, ready to run any number of times."""
+    """A checked program, ready to run any number of times.
 
-    def __init__(self, unit: Unit) -> None:
+    ``reached`` is told the number of each statement of the workflow that a run comes to.
+    """
+
+    def __init__(self, unit: Unit, reached: Callable[[int], None] | None = None) -> None:
         self.unit = unit
-        compiler = Compiler(unit)
+        compiler = Compiler(unit, reached)
         self.body: Flow = compiler.workflow()
         self.queries = {name: (cells, compiler.expr(ir)) for name, _, cells, ir in unit.queries}
 
@@ -38,8 +43,9 @@ class Compiler:
     A statement becomes its kind, its closure and, for an effect, what takes its answer.
     """
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, reached: Callable[[int], None] | None = None) -> None:
         self.unit = unit
+        self.reached = reached
         self.decoder = Decoder(dict(unit.records), dict(unit.enums), strict=False)
         self.results = {(name, version): result for name, version, _, result in unit.children}
         self.around = Around(self.decoder)
@@ -79,6 +85,8 @@ class Compiler:
             number = self.number
             self.number += 1
             kind, run, accept = self.statement(statement, count=count)
+            if count and self.reached is not None:
+                run = _telling(self.reached, number, run)
             steps.append((kind, number, run, accept))
         if any(kind != PURE for kind, *_ in steps):
             return FLOW, flows.flow_block(tuple(steps))
@@ -173,3 +181,11 @@ class Compiler:
         if final is not None:
             flow = flows.finally_(flow, flows.as_flow(*self.block(final, count=count)))
         return FLOW, flow, None
+
+
+def _telling(reached: Callable[[int], None], number: int, run: Any) -> Any:
+    def telling(f: Frame) -> Any:
+        reached(number)
+        return run(f)
+
+    return telling

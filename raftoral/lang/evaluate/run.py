@@ -113,7 +113,11 @@ def start(data: bytes, values: Value, started: Started | None = None) -> Evaluat
     ``started`` is the first event of its history, for what the program asks of `self`. Raises
     `CorruptionError` for damaged bytes or an input that lacks a name.
     """
-    program = load(data)
+    return begin(load(data), values, started)
+
+
+def begin(program: Program, values: Value, started: Started | None = None) -> Evaluation:
+    """Return a run of a program; see `start`."""
     if not isinstance(values, dict) or any(f[0] not in values for f in program.unit.inputs):
         raise CorruptionError(f"the stored input does not fit workflow {program.unit.name}")
     own: dict[str, Value] = {"version": program.unit.version, "parent": None, "generation": 0}
