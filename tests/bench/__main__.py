@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-PARTS = ("lang", "replay", "consensus", "runtime", "snapshot")
+PARTS = ("lang", "replay", "consensus", "beside", "runtime", "snapshot")
 FIELDS = ("name", "value", "unit", "ratio", "against")
 
 

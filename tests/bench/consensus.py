@@ -71,37 +71,37 @@ class Place(NamedTuple):
 # ------------------------------------------------------------------ figures
 def floor_commit_ms() -> dict[str, Any]:
     """Median of one commit of the floor program, one caller."""
-    return _figure("floor_commit_ms", floor().commit_ms, "ms", 1.0, "itself")
+    return figure("floor_commit_ms", floor().commit_ms, "ms", 1.0, "itself")
 
 
 def durable_commit_median() -> dict[str, Any]:
     """Median of one synced commit on three nodes, one caller on the leader."""
     ours, least = consensus().commit_ms, floor().commit_ms
-    return _figure("durable_commit_median", ours, "ms", ours / least, f"floor {least:.3f} ms")
+    return figure("durable_commit_median", ours, "ms", ours / least, f"floor {least:.3f} ms")
 
 
 def mtls_commit_median() -> dict[str, Any]:
     """The same commit with certificates: what sealing every frame adds to the plain one."""
     sealed, plain = consensus_over_tls().commit_ms, consensus().commit_ms
-    return _figure("mtls_commit_median", sealed, "ms", sealed / plain, f"plain {plain:.3f} ms")
+    return figure("mtls_commit_median", sealed, "ms", sealed / plain, f"plain {plain:.3f} ms")
 
 
 def proposals_per_s() -> dict[str, Any]:
     """Commands of 200 bytes a second on three nodes, synced, 1,000 callers on the leader."""
     ours, most = consensus().per_second, floor().per_second
-    return _figure("proposals_per_s", ours, "1/s", ours / most, f"floor {most:,.0f}/s")
+    return figure("proposals_per_s", ours, "1/s", ours / most, f"floor {most:,.0f}/s")
 
 
 def leader_commit_cpu_us() -> dict[str, Any]:
     """Processor time that one commit costs the leader, one caller: steadier than its latency."""
     ours, least = consensus().leader_cpu_us, floor().leader_cpu_us
-    return _figure("leader_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
+    return figure("leader_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
 
 
 def follower_commit_cpu_us() -> dict[str, Any]:
     """Processor time that one commit costs each follower, one caller."""
     ours, least = consensus().follower_cpu_us, floor().follower_cpu_us
-    return _figure("follower_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
+    return figure("follower_commit_cpu_us", ours, "us", ours / least, f"floor {least:.0f} us")
 
 
 def measure() -> list[dict[str, Any]]:
@@ -116,20 +116,21 @@ def measure() -> list[dict[str, Any]]:
     ]
 
 
-def _figure(name: str, value: float, unit: str, ratio: float, against: str) -> dict[str, Any]:
+def figure(name: str, value: float, unit: str, ratio: float, against: str) -> dict[str, Any]:
+    """Return one row of the table."""
     return {"name": name, "value": value, "unit": unit, "ratio": ratio, "against": against}
 
 
 @cache
 def floor() -> Figures:
     """Run the floor program once."""
-    return _in_three_processes(_floor_process)
+    return in_three_processes(_floor_process)
 
 
 @cache
 def consensus() -> Figures:
     """Run three real nodes once."""
-    return _in_three_processes(_node_process)
+    return in_three_processes(node_process)
 
 
 @cache
@@ -140,7 +141,7 @@ def consensus_over_tls() -> Figures:
         create_authority(Path(folder), "bench", now)
         for number in (1, 2, 3):
             issue(Path(folder), f"n{number}", [], now)
-        return _in_three_processes(partial(_node_process, certificates=folder))
+        return in_three_processes(partial(node_process, certificates=folder))
 
 
 async def _figures(place: Place, commit: Callable[[bytes], Awaitable[object]]) -> Figures:
@@ -195,7 +196,7 @@ def _tell_processor_time(place: Place) -> None:
 # ------------------------------------------------------------------ processes
 
 
-def _in_three_processes(target: Callable[[Place], None]) -> Figures:
+def in_three_processes(target: Callable[[Place], None]) -> Figures:
     """Start three processes; the first one measures and reports, then all are stopped."""
     context = multiprocessing.get_context("spawn")
     with _free_ports(3) as ports, tempfile.TemporaryDirectory() as folder:
@@ -242,11 +243,12 @@ class Register:
         return Millis(0)
 
 
-def _node_process(place: Place, certificates: str = "") -> None:
-    asyncio.run(_node(place, certificates))
+def node_process(place: Place, certificates: str = "", host_type: type[Host] = Host) -> None:
+    """Be one of three nodes, with certificates if there are any."""
+    asyncio.run(_node(place, certificates, host_type))
 
 
-async def _node(place: Place, certificates: str) -> None:
+async def _node(place: Place, certificates: str, host_type: type[Host]) -> None:
     node = NodeId(place.number + 1)
     chance = Random().randrange
     clock = SystemClock()
@@ -256,7 +258,7 @@ async def _node(place: Place, certificates: str) -> None:
     tls = Tls(files, datetime.now(UTC)) if certificates else None
     transport = TcpTransport(local, peers[node], wall=clock.wall, chance=chance, tls=tls)
     transport.name_of = {peer: f"n{peer}" for peer in peers}.get
-    host = Host(node, RocksNodeStore(place.folder), transport, clock, chance)
+    host = host_type(node, RocksNodeStore(place.folder), transport, clock, chance)
     conf = ConfState(voters=tuple(peers))
     group = host.add_group(GROUP, Register(), bootstrap=SnapshotMeta(Index(1), Term(1), conf))
     await transport.start()
