@@ -6,17 +6,23 @@ import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from rich.console import RenderableType
     from rich.live import Live
+    from rich.progress import Progress
 
     from raftoral.cli.demo_cluster import NodeProcess
     from raftoral.runtime.views import RunView
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 0.5
+"""After how long a bar tells that something goes on."""
 
 
 def json(value: object) -> None:
@@ -95,6 +101,35 @@ def markdown(text: str) -> None:
     from rich.markdown import Markdown
 
     Console(width=min(Console().width, 100)).print(Markdown(text, code_theme="ansi_dark"))
+
+
+def followed(items: Iterable[T], title: str, total: int | None) -> Iterator[T]:
+    """Yield ``items``; if they take long, a bar on the terminal's stderr tells how many there were."""
+    began, bar = time.monotonic(), None
+    try:
+        for count, item in enumerate(items, 1):
+            late = time.monotonic() - began >= PATIENCE_SECONDS
+            if bar is None and late and sys.stderr.isatty():
+                bar = _bar(title, total)
+                bar.start()
+            if bar is not None:
+                bar.update(bar.task_ids[0], completed=count)
+            yield item
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _bar(title: str, total: int | None) -> Progress:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    # What is printed meanwhile goes where it would go: stdout may be a file.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    bar.add_task(escape(title), total=total)
+    return bar
 
 
 def facts(lines: Sequence[tuple[str, str]]) -> None:

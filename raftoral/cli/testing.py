@@ -146,6 +146,8 @@ def _tested(source: Source, harder: Harder) -> Tested:
 def _tried(
     verdict: Verdict, compiled: Compiled, harder: Harder, coverage: Coverage | None
 ) -> Tried:
+    from raftoral.cli import render
+    from raftoral.lang.render import harmless
     from raftoral.testing import crash_trial, fault_trial
 
     trial = verdict.trial
@@ -153,8 +155,13 @@ def _tried(
     place = _quoted(compiled.source, trial.span)
     if wrong:  # runs that are harder would say the same again
         return Tried(trial.title, place, tuple(wrong))
-    crashes = list(crash_trial(trial, compiled, verdict)) if harder.crashes else []
-    faults = list(fault_trial(trial, compiled, verdict, coverage)) if harder.faults else []
+    crashes, faults = [], []
+    if harder.crashes:
+        runs = crash_trial(trial, compiled, verdict)
+        crashes = list(render.followed(runs, harmless(trial.title), len(verdict.settled)))
+    if harder.faults:
+        runs = fault_trial(trial, compiled, verdict, coverage)
+        faults = list(render.followed(runs, harmless(trial.title), None))
     wrong = [(place, told) for told in (*crashes, *faults) if told]
     return Tried(trial.title, place, tuple(wrong), len(crashes), len(faults))
 

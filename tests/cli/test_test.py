@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
 import pytest
 
 from raftoral._assets import asset
-from raftoral.cli import main
+from raftoral.cli import main, render
 from raftoral.testing.world import World
 
 if TYPE_CHECKING:
@@ -186,6 +187,25 @@ def test_a_crash_that_is_felt_is_told(
     shown = capsys.readouterr().out
     assert "  FAILED  it takes as long as the longer one (6 crashes)\n" in shown
     assert "after a crash behind event 3 (Done got/address/address" in shown
+
+
+def test_a_bar_tells_how_far_a_long_test_is(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands on a terminal's stderr alone, and goes away; what is printed stays as it is."""
+    (folder / "a.rwf").write_text(DOUBLE)
+    monkeypatch.setattr(render, "PATIENCE_SECONDS", 0.0)
+    assert main(["test", "--crash", "every"]) == 0
+    plain = capsys.readouterr()
+    assert plain.err == "1 file: 1 test passed, 4 runs with a crash\n"
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["test", "--crash", "every"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == plain.out
+    assert "four times" in shown.err
+    assert "4/4" in shown.err
+    assert shown.err.endswith(plain.err)
 
 
 def test_faults_have_to_end_as_declared(folder: Path, capsys: Capture) -> None:
