@@ -482,7 +482,7 @@ def test_nothing_is_vouched_for_before_it_is_synced() -> None:
 
         cluster.network.loses = watch
         leader, *_ = await cluster.three()
-        await asyncio.gather(*(leader.host.propose(G1, b"%d" % n, 5) for n in range(100)))
+        await asyncio.gather(*(leader.host.propose(G1, b"%d" % n, 20) for n in range(100)))
         assert vouched > 4
 
     run(test)

@@ -367,7 +367,7 @@ def test_an_answer_type_that_raises_fails_the_step_only() -> None:
 
     replay = begun(body)
     replay.feed(encode(Taken("say#0", "s1", "text")))
-    assert decode(replay.outbox[-1]).value[0] == "KeyError"  # type: ignore[union-attr,index]
+    assert decode(replay.outbox[-1]).value[0] == "InvalidInput"  # type: ignore[union-attr,index]
     replay.close()
 
 

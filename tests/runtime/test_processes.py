@@ -180,7 +180,7 @@ def test_a_dead_node_is_removed_and_told_so_when_it_is_back(tmp_path: Path) -> N
         answer = _cli("nodes", "remove", "3", "--node", cluster.members[1].url)
         assert answer.returncode == 0, answer
         refused = _cli("nodes", "remove", "9", "--node", cluster.members[1].url)
-        assert (refused.returncode, refused.stdout) == (1, "")
+        assert (refused.returncode, refused.stdout) == (2, "")
         assert "no node is called '9'; there are: 1 (node-1), 2 (node-2)" in refused.stderr
         dead.start()
         assert dead.process is not None
@@ -195,7 +195,7 @@ def test_a_node_that_the_rest_cannot_spare_is_not_removed(tmp_path: Path) -> Non
     with Cluster(tmp_path) as cluster:
         cluster.members[2].kill()
         refused = _cli("nodes", "remove", "2", "--node", cluster.members[0].url)
-        assert (refused.returncode, refused.stdout) == (1, "")
+        assert (refused.returncode, refused.stdout) == (2, "")
         assert "without node 2" in refused.stderr
         assert (
             "3 do not answer: too few to decide anything. Start them, or remove" in refused.stderr
