@@ -387,13 +387,29 @@ def _token(value: Any) -> Any:
 
 
 def _digest(value: Any) -> str:
-    """Return the sha256 of a value's canonical bytes, as hex digits."""
+    """Return the sha256 of a value's canonical bytes, as hex digits; equal values have one."""
     from raftoral.codec import pack  # what only checks a program packs nothing
 
     try:
-        return sha256(pack(value)).hexdigest()
+        return sha256(pack(_shortest(value, 0))).hexdigest()
     except (LimitExceeded, InvalidInput) as refused:
         raise WorkflowFailed("TooLarge", f"the value has no hash: {refused}") from None
+
+
+def _shortest(value: Any, depth: int) -> Any:
+    """Return an equal value whose decimals have no zeros at the end: 1.0 and 1.00 are one."""
+    kind = type(value)
+    if kind is Decimal:
+        return value.normalize(EXACT)
+    if kind is Money:
+        return Money(value.amount.normalize(EXACT), value.currency)
+    if kind is not list and kind is not dict:
+        return value
+    if depth >= DEPTH_MAX:
+        raise WorkflowFailed("TooLarge", f"a value may be nested {DEPTH_MAX} levels deep")
+    if kind is list:
+        return [_shortest(item, depth + 1) for item in value]
+    return {key: _shortest(item, depth + 1) for key, item in value.items()}
 
 
 # ------------------------------------------------------------------ texts

@@ -26,9 +26,11 @@ SNIPPETS = re.findall(r"```rwf\n(.*?)```", REFERENCE, re.DOTALL)
 
 @pytest.mark.parametrize("text", SNIPPETS)
 def test_every_example_of_the_reference_compiles(text: str) -> None:
-    """What the reference shows is accepted, without even a warning."""
+    """What the reference shows is accepted, without even a warning, and its tests hold."""
     compiled = compile_source(Source("README.rwf", text))
     assert render_all(compiled.diagnostics, compiled.source) == ""
+    for trial in compiled.trials:
+        assert run_trial(trial, compiled).wrong == (), trial.title
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
