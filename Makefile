@@ -10,7 +10,7 @@ TRACE  ?=
 MINUTES ?= 20
 JOBS   ?= 2
 
-.PHONY: help demo test check bench corpora conformance sim mutants soak chaos netns rewrite golden clean install
+.PHONY: help demo test check bench corpora conformance sim mutants soak fuzz chaos netns rewrite golden clean install
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
 
@@ -54,6 +54,9 @@ mutants: $(STAMP) ## planted bugs: does the simulator catch each?
 
 soak: $(STAMP)   ## simulated clusters for MINUTES=20; LAYER=workflows: whole nodes
 	@$(BIN)/python -m raftoral.sim --minutes $(MINUTES) $(if $(LAYER),--layer $(LAYER))
+
+fuzz: $(STAMP)   ## programs of the language by chance: make fuzz MINUTES=10
+	@$(BIN)/python -m tests.lang.fuzz --minutes $(if $(filter file,$(origin MINUTES)),10,$(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 chaos: $(STAMP)  ## three processes, eight clients, a kill -9 every two seconds: make chaos MINUTES=5
 	@$(BIN)/python -m tests.chaos --minutes $(if $(filter file,$(origin MINUTES)),5,$(MINUTES)) $(if $(LAYER),--layer $(LAYER))

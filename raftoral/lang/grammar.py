@@ -30,7 +30,7 @@ HARD: Final = frozenset(
 
 HUMAN: Final = {
     "NAME": "a name",
-    "UNAME": "a Name",
+    "UNAME": "a name with a capital",
     "INT": "a whole number",
     "DECIMAL": "a decimal",
     "DURATION": "a duration such as 30s",

@@ -336,7 +336,8 @@ class _Reader:
                 "THEN",
                 "IN",
             }
-        names = sorted({human(t, self.fixed) for t in accepted})[:5]
+        either = {"UNAME"} if accepted >= {"NAME", "UNAME"} else set()
+        names = sorted({human(t, self.fixed) for t in accepted - either})[:5]
         return "expected " + " or ".join(names) if names else "nothing can stand here"
 
     # -------------------------------------------------------------- going on

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from raftoral._assets import asset
 from raftoral.lang.compile import Source, compile_source
 from raftoral.lang.render import render_all
+from tests.lang.damage import damaged
 from tests.lang.driving import Drive
 from tests.lang.test_evaluate import EFFECTS, FAILING
 
 SAMPLES = [(asset("workflows") / "order.rwf").read_text(), EFFECTS, FAILING]
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
 def said(text: str) -> tuple[bool, str]:
@@ -29,15 +29,9 @@ def said(text: str) -> tuple[bool, str]:
 def test_damaged_programs_are_explained() -> None:
     """One to three edits of a good program give a few reports or a good program."""
     chance = Random(7)
-    pool = [t for sample in SAMPLES for t in _TOKEN.findall(sample)]
     counts = []
     for _ in range(600):
-        text = chance.choice(SAMPLES)
-        for _ in range(chance.choice([1, 1, 1, 2, 3])):
-            at = chance.choice(list(_TOKEN.finditer(text)))
-            new = chance.choice(["", chance.choice(pool), f"{chance.choice(pool)} {at[0]}"])
-            text = text[: at.start()] + new + text[at.end() :]
-        wrong, words = said(text)
+        wrong, words = said(damaged(chance.choice(SAMPLES), chance))
         if wrong:
             counts.append(words.count("error["))
     assert sum(count <= 4 for count in counts) > 0.75 * len(counts)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,9 +17,17 @@ from raftoral.errors import CorruptionError, InvalidInput, RaftoralError
 from raftoral.lang import verify
 from raftoral.lang.compile import compile_source, decode_input, interface, start
 from raftoral.lang.source import Source
+from raftoral.registry.files import beside
+from raftoral.testing.trials import _Trying
 from tests.lang.driving import unit
 from tests.lang.test_evaluate import EFFECTS, FAILING
 
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    from raftoral.lang.compile import Compiled
+
+STEPS = {**verify._STATEMENTS, **verify._EFFECTS}
 ORDER = (asset("workflows") / "order.rwf").read_text()
 TEXTS = [ORDER, EFFECTS, FAILING]
 
@@ -124,6 +135,75 @@ def attempt(data: bytes) -> None:
         pass
 
 
+class Harmless(_Trying):
+    """Runs a test block of a program that was damaged, whatever comes of it."""
+
+    def compare(self, _elapsed: int) -> None:
+        """Expect nothing."""
+
+
+def run_instead(name: str, data: bytes, chance: Random) -> None:
+    """Run a test block of a sample on other bytes; only errors of the library may come out."""
+    compiled = sample(name)
+    trial = chance.choice(compiled.trials)
+    units = tuple(
+        replace(one, ir=data) if (one.name, one.version) == (trial.workflow, trial.version) else one
+        for one in compiled.units
+    )
+    with suppress(RaftoralError):
+        Harmless(trial, replace(compiled, units=units)).verdict()
+
+
+@cache
+def sample(name: str) -> Compiled:
+    """Return a compiled sample program."""
+    path = asset("workflows") / name
+    return compile_source(Source(path.name, path.read_text()), beside(path))
+
+
+def parts_of(node: Any, table: Container[str]) -> list[Any]:
+    """Return all parts of a program that are operations of a table of the reader."""
+    found = []
+    todo = [node]
+    while todo:
+        part = todo.pop()
+        if type(part) is list:
+            if part and type(part[0]) is str and part[0] in table:
+                found.append(part)
+            todo += part
+    return found
+
+
+def exchanged(program: Any, chance: Random) -> Any:
+    """Put copies of some expressions or statements of a program in the place of others."""
+    table: Container[str] = chance.choice([verify._EXPRESSIONS, STEPS])
+    for _ in range(chance.choice([1, 1, 2])):
+        parts = parts_of(program, table)
+        chance.choice(parts)[:] = deepcopy(chance.choice(parts))
+    return program
+
+
+def spoilt(data: bytes, chance: Random) -> bytes:
+    """Return bytes with parts exchanged: of the program, or of the bytes themselves."""
+    if chance.random() < 0.7:
+        return pack_record(exchanged(unpack_record(data), chance))
+    if chance.random() < 0.5:
+        return pack_record(replaced(unpack_record(data), chance, POOL))
+    changed = bytearray(data)
+    for _ in range(chance.choice([1, 1, 2, 5])):
+        changed[chance.randrange(len(changed))] = chance.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", ["trip", "approval", "batch", "shop_v2"])
+def test_a_spoilt_program_with_branches_is_refused_or_runs_harmlessly(name: str) -> None:
+    """Races, sagas, queries, enums and functions too: in a world, to the end."""
+    chance = Random(name)
+    data = sample(f"{name}.rwf").units[0].ir
+    for _ in range(60):
+        run_instead(f"{name}.rwf", spoilt(data, chance), chance)
+
+
 def test_damaged_bytes_are_refused_not_run() -> None:
     """Flipped, cut and exchanged bytes give CorruptionError or a run without a foreign error."""
     chance = Random(11)
@@ -148,18 +228,25 @@ def replaced(node: Any, chance: Random, pool: list[Any]) -> Any:
     return chance.choice(pool)
 
 
+POOL: list[Any] = [
+    None, True, 0, 1, -1, 2**62, "", "x", "const", b"", [], ["const", 1], ["local", 1],
+    ["local", 99], ["do", "len", [["const", 1]]], ["call", 0, []], ["break"], ["return", ["const", 2]],
+    ["int"], ["record", "Nope"], ["enum", "Nope"], ["money", "EUR"], ["undo"], ["give", ["const", 1]],
+    ["compute", 1, "x", "y", [], [None, None, None, None, None, False], None],
+    ["parallel", None, None, [None, None, None], [["branch", "a", []]]],
+    ["race", None, None, [["after", ["const", 1], []]]], ["saga", [["undo"]]],
+    ["await", "x", ["signal", "x", None]], ["await", "x", ["callback", 1, None]],
+    ["restart", []], ["self", "id"],
+]  # fmt: skip
+
+
 def test_well_formed_nonsense_is_refused_or_runs_harmlessly() -> None:
     """A program whose parts were exchanged never raises a foreign error and never hangs."""
     chance = Random(5)
-    pool: list[Any] = [
-        None, True, 0, 1, -1, 2**62, "", "x", "const", b"", [], ["const", 1], ["local", 1],
-        ["local", 99], ["do", "len", [["const", 1]]], ["call", 0, []], ["break"], ["return", ["const", 2]],
-        ["int"], ["record", "Nope"], ["money", "EUR"], ["compute", 1, "x", "y", [], None, None],
-    ]  # fmt: skip
     for text in TEXTS:
         program = unpack_record(unit(text).ir)
         for _ in range(1500):
-            attempt(pack_record(replaced(program, chance, pool)))
+            attempt(pack_record(replaced(program, chance, POOL)))
 
 
 def test_a_deep_program_is_refused() -> None:

@@ -11,7 +11,7 @@ from raftoral._assets import asset
 from raftoral.lang.builtins import NAMES
 from raftoral.lang.compile import Source, compile_source
 from raftoral.lang.definitions import ERRORS
-from raftoral.lang.grammar import keywords
+from raftoral.lang.grammar import HARD, keywords
 from raftoral.lang.render import render_all
 from raftoral.registry.files import beside
 from raftoral.testing import run_trial
@@ -52,6 +52,14 @@ def test_the_reference_names_every_word() -> None:
     """Keywords, built-ins, built-in errors and reserved words all stand in the reference."""
     words = set(re.findall(r"[A-Za-z_]+", REFERENCE))
     assert not (keywords() | NAMES | ERRORS) - words
+
+
+def test_the_reference_says_which_words_name_no_value() -> None:
+    """The two lists of words are those that the checker has."""
+    told = REFERENCE.split("These words name no value: ")[1].split(" All may name")[0]
+    hard, soft = told.split("These can, where it is never assigned: ")
+    assert set(re.findall(r"\w+", hard)) == HARD
+    assert set(re.findall(r"\w+", soft)) == keywords() - HARD
 
 
 def code_lines(path: Path) -> int:

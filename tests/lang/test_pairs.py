@@ -1,0 +1,123 @@
+"""Programs by chance and their twins: one history, whatever crashes, however they are stored."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from raftoral.errors import WorkflowFailed
+from raftoral.lang import verify
+from raftoral.lang.compile import Source, compile_source
+from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.format import format_source
+from raftoral.lang.render import render_all
+from raftoral.registry.definition import rwf_definition
+from raftoral.replay.history import Started
+from raftoral.replay.wording import describe
+from raftoral.testing import Takes, World
+from tests.lang.pairs import Pair, bad, registry_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from raftoral.lang.compile import WorkflowUnit
+
+
+def outcome(x: int, *, timed: bool) -> Any:
+    """Return what the activity gives: by its argument alone, so that another attempt gives it too."""
+    if x % 4 == 3:
+        raise bad(x)
+    return Takes(f"{x % 4}s", x + 1) if timed else x + 1
+
+
+def compiled(text: str) -> list[WorkflowUnit]:
+    """Compile a text, which must have no mistake."""
+    made = compile_source(Source("pair.rwf", text))
+    assert not made.has_errors, render_all(made.diagnostics, made.source)
+    return list(made.units)
+
+
+def history(prepared: World, *, crash: int = 0) -> list[str]:
+    """Run to the end and return the history as text; die behind one event."""
+    if crash:
+        count = 0
+
+        def settled(_run: str, _event: object) -> None:
+            nonlocal count
+            count += 1
+            if count == crash:
+                prepared.crash_soon()
+
+        prepared.settled = settled
+    prepared.start("w", {"n": 2, "round": 0})
+    for at, x in (("1s", 1), ("4s", 2), ("4s", 3)):
+        prepared.at(at, partial(send, prepared, x))
+    prepared.run()
+    events = [
+        e._replace(meaning_hash="") if isinstance(e, Started) else e for e in prepared.events()
+    ]
+    prepared.close()
+    return [describe(event) for event in events]
+
+
+def send(made: World, x: int) -> None:
+    """Send a signal, unless the run is over."""
+    if made.status("run") == "running":
+        made.signal("run", "s", {"x": x})
+
+
+def mocks(*, timed: bool) -> dict[str, Callable[[int], Any]]:
+    """Return what stands for the activities."""
+    return {"a.b": lambda x: outcome(x, timed=timed), "a.undo": lambda x: None}
+
+
+def check(seed: int) -> None:
+    """Make a pair by a seed and hold it against all that must be true of it."""
+    chance = Random(seed)
+    pair = Pair(lambda n: chance.randrange(n))
+    units = compiled(pair.text)
+    definitions = [rwf_definition(unit) for unit in units]
+    children = [one for one in definitions if one.name == "child"]
+    mine = history(World(definitions=definitions, mocks=mocks(timed=True)))
+    theirs = history(World(registry_of(pair.python), definitions=children, mocks=mocks(timed=True)))
+    assert mine == theirs
+    laid = format_source(Source("pair.rwf", pair.text).clean(), Diagnostics())
+    assert laid is not None
+    assert [one.meaning_hash for one in compiled(laid)] == [one.meaning_hash for one in units]
+    for unit in units:
+        assert verify.decode(unit.ir).encode() == unit.ir
+    calm = history(World(definitions=definitions, mocks=mocks(timed=False)))
+    if not any(line.startswith("Asked") for line in calm):  # what may be attempted once is cut off
+        for _ in range(3):
+            number = 1 + chance.randrange(len(calm))
+            again = history(World(definitions=definitions, mocks=mocks(timed=False)), crash=number)
+            assert again == calm, number
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_program_by_chance_and_its_twin_have_one_history(seed: int) -> None:
+    """And the same one after any crash, and the same meaning after formatting and storing."""
+    check(seed)
+
+
+def test_the_pairs_are_worth_running() -> None:
+    """They use every effect, many get far, and some fail."""
+    kinds: set[str] = set()
+    lengths: list[int] = []
+    for seed in range(60):
+        chance = Random(seed)
+        units = compiled(Pair(lambda n: chance.randrange(n)).text)  # noqa: B023
+        made = World(definitions=[rwf_definition(u) for u in units], mocks=mocks(timed=True))
+        lines = history(made)
+        kinds |= {line.split()[0] for line in lines}
+        kinds |= {"undo" for line in lines if " undo/" in line}
+        lengths.append(len(lines))
+    assert kinds >= {
+        "Started", "Set", "Retry", "Done", "TimerSet", "TimerFired", "Taken", "Logged", "Opened",
+        "Closed", "undo", "ChildAsked", "ChildDone", "ChildLeft", "Asked", "Ended",
+    }  # fmt: skip
+    assert sum(length > 10 for length in lengths) > 20
+    assert issubclass(WorkflowFailed, Exception)
