@@ -117,7 +117,7 @@ def test_the_pairs_are_worth_running() -> None:
         lengths.append(len(lines))
     assert kinds >= {
         "Started", "Set", "Retry", "Done", "TimerSet", "TimerFired", "Taken", "Logged", "Opened",
-        "Closed", "undo", "ChildAsked", "ChildDone", "ChildLeft", "Asked", "Ended",
+        "Closed", "undo", "ChildAsked", "ChildDone", "Asked", "Ended",
     }  # fmt: skip
     assert sum(length > 10 for length in lengths) > 20
     assert issubclass(WorkflowFailed, Exception)
