@@ -14,7 +14,7 @@ from raftoral.errors import RaftoralError, UsageError, WorkflowFailed
 from raftoral.lang.boundary import Decoder
 from raftoral.lang.check.nodes import numbered
 from raftoral.lang.evaluate.expressions import Around, expression
-from raftoral.lang.evaluate.frames import Exhausted, Meter, Shared
+from raftoral.lang.evaluate.frames import Meter, Shared, Sound
 from raftoral.lang.evaluate.program import Compiler, load
 from raftoral.lang.ir import FUEL, Unit
 from raftoral.lang.primitives import text
@@ -194,11 +194,10 @@ class _Trying:
     def value(self, node: Node, frame: list[Any] | None = None) -> Any:
         """Return the value of an expression of the test."""
         run = expression(numbered(node, self.numbers), self.around)
-        try:
-            known = [Meter(FUEL, Shared({})), *(frame or ())]
+        meter = Meter(FUEL, Shared({}))
+        known = [meter, *(frame or ())]
+        with Sound(meter):
             return run(known + [None] * (self.trial.slots + 1 - len(known)))
-        except Exhausted:
-            raise WorkflowFailed("FuelExhausted", "an expression of the test has no end") from None
 
     # -------------------------------------------------------------- mocks
     def mocks(self, results: Mapping[str, Node]) -> dict[str, Callable[..., Any]]:

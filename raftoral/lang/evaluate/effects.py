@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from raftoral.errors import WorkflowFailed
 from raftoral.lang.boundary import Misfit
 from raftoral.lang.evaluate.frames import (
     FLOW,
     STEP,
-    Exhausted,
+    Sound,
     beside,
     bounded,
-    exhausted,
 )
 from raftoral.lang.ir import damaged
 from raftoral.replay.effects import (
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     from raftoral.replay.effects import Effect
 
 KEY_MAX: Final = 200
+
+T = TypeVar("T")
 
 
 class Waiting(NamedTuple):
@@ -173,10 +174,8 @@ def compute(
             # Once the step is done, so that its result is among the values.
             if slot is not None:
                 f[slot] = result
-            try:
+            with Sound(f[0]):
                 return Compute.of(None, back(f), back_options(f))
-            except Exhausted:
-                raise exhausted(f[0]) from None
 
         return Compute.of(key, invoked(f), made(f)).undone_by(taken_back)
 
@@ -236,7 +235,17 @@ def _policy(c: Compiler, policy: Node | None) -> Callable[[Frame], RetryPolicy]:
         )
         return lambda f: fixed
     from_, to = c.expr(first), c.expr(longest)
-    return lambda f: RetryPolicy(attempts, from_(f), to(f), factor, jitter, tuple(only))
+    names = tuple(only)
+    return lambda f: RetryPolicy(
+        attempts, _is(from_(f), timedelta), _is(to(f), timedelta), factor, jitter, names
+    )
+
+
+def _is(value: T, kind: type[T]) -> T:
+    """Refuse what the engine would stumble over only later, outside of the program."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
 
 
 # ------------------------------------------------------------------ children
@@ -306,10 +315,8 @@ def update(name: str, slot: int, answer: Pure | None) -> Pure:
             own[slot] = value
             if answer is None:
                 return None
-            try:
+            with Sound(own[0]):
                 return answer(own)
-            except Exhausted:
-                raise exhausted(own[0]) from None
 
         return Update(name, handler=handler)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-from raftoral.errors import WorkflowFailed
+from raftoral.errors import CorruptionError, WorkflowFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -72,11 +72,33 @@ def beside(frame: Frame) -> Frame:
     return [own, *frame[1:]]
 
 
-def exhausted(meter: Meter) -> WorkflowFailed:
-    """Return the failure of a run without fuel."""
-    return WorkflowFailed(
-        FUEL_EXHAUSTED, f"{meter.limit:,} pure steps without an effect, in line of no end"
-    )
+class Sound:
+    """What runs inside fails with nothing but errors of the library.
+
+    Without fuel it is ``FuelExhausted``. A stored program is checked for its form, not for its
+    types; one that does not fit its own, which no compiler makes, is damage.
+    """
+
+    __slots__ = ("_meter",)
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Exchange what would be a foreign error."""
+        if isinstance(error, Exhausted):
+            limit = f"{self._meter.limit:,}"
+            raise WorkflowFailed(
+                FUEL_EXHAUSTED, f"{limit} pure steps without an effect, in line of no end"
+            ) from None
+        if isinstance(error, _FOREIGN):
+            raise CorruptionError(f"the program does not fit its own types: {error}") from None
+
+
+_FOREIGN: Final = (TypeError, AttributeError, LookupError, ValueError, RecursionError)
 
 
 def nobody_catches(failure: BaseException) -> bool:

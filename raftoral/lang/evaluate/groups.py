@@ -12,7 +12,7 @@ from raftoral.errors import CorruptionError, WorkflowFailed
 from raftoral.lang.evaluate import effects
 from raftoral.lang.evaluate.expressions import items_of
 from raftoral.lang.evaluate.flows import turn_key
-from raftoral.lang.evaluate.frames import FLOW, GIVE, STEP, Exhausted, beside, exhausted
+from raftoral.lang.evaluate.frames import FLOW, GIVE, STEP, Sound, beside
 from raftoral.replay.effects import ForEach, Parallel, Race, Saga, Sleep, undo_now
 from raftoral.replay.effects.branches import DONE, TOO_MANY
 from raftoral.replay.history import BRANCHES_MAX
@@ -57,12 +57,8 @@ def branch(body: Flow, f: Frame) -> Generator[Effect[Any], Any, Any]:
 
 def _branch(body: Flow, f: Frame) -> Generator[Effect[Any], Any, Any]:
     meter: Meter = f[0]
-    try:
+    with Sound(meter):
         signal = yield from body(f)
-    except Exhausted:
-        raise exhausted(meter) from None
-    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
-        raise CorruptionError(f"the program does not fit its own types: {error}") from None
     return meter.result if signal == GIVE else None
 
 

@@ -20,11 +20,10 @@ from raftoral.lang.boundary import decode_input
 from raftoral.lang.evaluate.effects import Waiting
 from raftoral.lang.evaluate.frames import (
     RETURN,
-    Exhausted,
     Meter,
     Shared,
+    Sound,
     bounded,
-    exhausted,
 )
 from raftoral.lang.evaluate.program import load
 from raftoral.replay.effects import current_scopes
@@ -140,12 +139,10 @@ def _ask(program: Program, query: str, cells: Mapping[str, Value]) -> Value:
         if name not in cells:
             raise InvalidInput(f"it reads {name}, which has no value yet")
     meter = Meter(program.unit.fuel, Shared({}))
-    try:
+    with Sound(meter):
         value: Value = expr([meter, *(cells[name] for name in names)])
         bounded(value)
-    except Exhausted:
-        raise exhausted(meter) from None
-    return value
+        return value
 
 
 def steps_of(body: Flow, frame: Frame) -> Generator[Effect[Any], Any, Value]:
@@ -153,14 +150,10 @@ def steps_of(body: Flow, frame: Frame) -> Generator[Effect[Any], Any, Value]:
     meter: Meter = frame[0]
     scopes = current_scopes.get(None)
     meter.shared.own["id"] = "" if scopes is None else scopes.run_id
-    try:
+    with Sound(meter):
         signal = yield from body(frame)
         if signal != RETURN:
             return None
         result: Value = meter.result
         bounded(result)
         return result
-    except Exhausted:
-        raise exhausted(meter) from None
-    except (TypeError, AttributeError, LookupError, ValueError, RecursionError) as error:
-        raise CorruptionError(f"the program does not fit its own types: {error}") from None
