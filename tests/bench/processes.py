@@ -130,6 +130,7 @@ class Cluster:
             for number in range(1, size + 1 - own)
         ]
         self._own = own
+        self._size = size
 
     def __enter__(self) -> Self:
         try:
@@ -162,7 +163,7 @@ class Cluster:
             views = [self.get(member, "/v1/status") for member in self.members]
             groups = [group for view in views for group in view["groups"] if group["member"]]
             if all(
-                len(group["members"]) == (3 if group["id"] else min(5, len(self.members)))
+                len(group["members"]) == (3 if group["id"] else min(5, self._size))
                 and not group["learners"]
                 and group["leader"]
                 for group in groups
