@@ -58,7 +58,7 @@ _STATEMENTS: Final[dict[str, tuple[str, ...]]] = {
 _EFFECTS: Final[dict[str, tuple[str, ...]]] = {
     "checkpoint": ("slot", "text", "expr"),
     "set": ("slot", "expr"),
-    "compute": ("slot?", "text?", "text", "exprs", "options", "undo?"),
+    "compute": ("slot?", "text?", "activity_name", "exprs", "options", "undo?"),
     "call": ("slot?", "text?", "text", "count", "pairs"),
     "start": ("slot?", "text?", "text", "count", "pairs", "text"),
     "restart": ("pairs",),
@@ -122,6 +122,8 @@ class _Reader:
         self.effects = False
         self.depth = 0
         self.statements = 0
+        self.children: set[tuple[str, int]] = set()
+        self.activities = _names(unit.activities)
         self.records = _names(unit.records)
         self.enums = _names(unit.enums)
 
@@ -139,6 +141,7 @@ class _Reader:
         self.each(self.enum, unit.enums)
         self.each(self.activity, unit.activities)
         self.each(self.child, unit.children)
+        self.children = {(name, version) for name, version, _, _ in unit.children}
         self.each(self.update_of, unit.updates)
         self.each(self.text, unit.search)
         for number, function in enumerate(_is(unit.functions, list)):
@@ -303,7 +306,9 @@ class _Reader:
         for statement in _is(block, list):
             self.statements += 1
             table = _STATEMENTS | _EFFECTS if self.effects else _STATEMENTS
-            self.node(statement, table)
+            operation = self.node(statement, table)
+            if operation in ("call", "start") and tuple(statement[3:5]) not in self.children:
+                raise damaged("a child")
 
     def arms(self, arms: Any) -> None:
         for arm in _is(arms, list):
@@ -384,9 +389,14 @@ class _Reader:
             case _:
                 raise damaged("a retry policy")
 
+    def activity_name(self, name: Any) -> None:
+        if _is(name, str) not in self.activities:
+            raise damaged(f"activity {name!r:.30}")
+
     def undo(self, undo: Any) -> None:
         match undo:
-            case [str(), args, options]:
+            case [name, args, options]:
+                self.activity_name(name)
                 self.exprs(args)
                 self.options(options)
             case _:
