@@ -19,12 +19,31 @@ from raftoral.lang.evaluate.program import Program
 from raftoral.lang.grammar import STARTS, grammar_text
 from raftoral.lang.parse import parse
 from raftoral.lang.source import Source
+from raftoral.registry.app import Registry
+from raftoral.registry.definition import rwf_definition
+from raftoral.registry.loader import Loader
 from raftoral.replay.effects import Cell, Checkpoint, Compute, SetCell
+from tests.bench.replay import replaying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from raftoral.replay.interpreter import Begin
+
 ROUNDS = 7
+STEPS = """
+record Receipt { step: int  note: string }
+activity charge(customer: string, step: int) -> Receipt timeout 1m
+workflow bench.order version 1 (customer: string) -> int {
+  checkpoint total = 0
+  for step in range(10) {
+    compute receipt = charge(customer, step)
+    total = total + receipt.step
+  }
+  return total
+}
+"""
+"""The ten steps of `tests.bench.replay`, as a text."""
 ORDER = {"id": "o-1", "card": "4000", "items": [{"sku": "tea", "qty": 2, "price": "4.50EUR"}]}
 
 
@@ -57,6 +76,12 @@ def effects_of(program: bytes, given: Any) -> int:
                 answer = "done"
     except StopIteration:
         return count
+
+
+def steps() -> Begin:
+    """Return what starts the ten steps, as a node does."""
+    (unit,) = compile_source(Source("steps.rwf", STEPS)).units
+    return Loader(Registry()).start(rwf_definition(unit))
 
 
 def built() -> object:
@@ -121,6 +146,7 @@ def measure() -> list[dict[str, Any]]:
         _figure("check_80_lines_ms", round(checking * 1e3), "ms, `raftoral check` from the shell"),
         _figure("program_load_us", round(loading * 1e6), "us, once per definition"),
         _figure("evaluate_effects_per_s", round(effects / running), "effects/s"),
+        replaying("replay_rwf_events_per_s", steps()),
     ]
 
 
