@@ -374,7 +374,7 @@ class _Reader:
             if self.drop_to("RBRACE"):
                 self.state.feed_token(Token("RBRACE", "}"))
         for _ in range(depth - low):
-            if self.drop_to("LET"):
+            if self.drop_to("LET", "IF"):
                 for kind, text in (("IF", "if"), ("TRUE", "true"), ("LBRACE", "{")):
                     self.state.feed_token(Token(kind, text))
 
@@ -383,12 +383,15 @@ class _Reader:
         line = self.text[self.text.rfind("\n", 0, pos) + 1 :][:200]
         return len(line) - len(line.lstrip(" \t"))
 
-    def drop_to(self, terminal: str) -> bool:
-        """Pop the parser's stacks until ``terminal`` can begin or end a statement there."""
+    def drop_to(self, *terminals: str) -> bool:
+        """Pop the parser's stacks until any of ``terminals`` could begin or end a statement there.
+
+        A field may have the name of a statement, a value begins with `if`: only both mean a block.
+        """
         stack = self.state.state_stack
-        probe = "LET" if terminal == "NAME" else terminal
+        probes = ["LET" if terminal == "NAME" else terminal for terminal in terminals]
         for size in range(len(stack), 0, -1):
-            if _takes(self.states, stack[:size], probe):
+            if all(_takes(self.states, stack[:size], probe) for probe in probes):
                 del stack[size:]
                 del self.state.value_stack[max(0, size - 1) :]
                 return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -80,3 +81,16 @@ def test_what_is_just_allowed_compiles_and_runs() -> None:
     chain = "".join(f"fn f{n}(x: int) -> int {{ return f{n + 1}(x) }}\n" for n in range(30))
     text = chain + "fn f30(x: int) -> int { return x }\nworkflow w version 1 () { log text(f0(1)) }"
     assert Drive(text).result() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "record R { x: int }\nhas workflow w version 1 () {\n  signal s(x: int)\n}\n",
+        "record R { x: int\nif {\nlet x = 1\n}\n",
+        "record R { x: 3 {\nlet x = 1\n}\n",
+    ],
+)
+def test_reading_goes_on_behind_a_broken_record(text: str) -> None:
+    """A field may be called `let`, so a record is no block in which a statement may follow."""
+    assert said(text)[0]

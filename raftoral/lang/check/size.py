@@ -1,6 +1,6 @@
 """The largest history that a workflow can have, worked out from its IR.
 
-Exact where bounds are constant. A loop over a list whose length nobody knows counts as an amount
+Exact where bounds are constant; what somebody outside does (to cancel, to pause) is not counted. A loop over a list whose length nobody knows counts as an amount
 per turn. Every attempt that fails and is repeated is an event too, so retries count as many.
 """
 
