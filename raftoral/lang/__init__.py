@@ -1,5 +1,5 @@
 """The `.rwf` language: text to checked IR, and IR to a generator of effects.
 
-The stages, each in its module: `source`, `grammar`, `parse` (with `syntax_errors`), `resolve`,
-`check`, `ir`, `evaluate`; `compile` runs them. The only lark of the library is in here.
+The stages: `source`, `grammar`, `parse` (with `syntax_errors`), `imports`, `definitions`, `check`,
+`ir` (read again by `verify`), `evaluate`; `compile` runs them. The only lark of the library is in here.
 """

@@ -14,8 +14,8 @@ from lark import Lark, TextSlice
 from lark.exceptions import UnexpectedInput
 
 from raftoral.lang import ast, grammar
+from raftoral.lang.braces import quiet_text
 from raftoral.lang.source import Source, Span
-from raftoral.lang.syntax_errors import quiet_text
 from raftoral.lang.tree.definitions import Definitions
 from raftoral.lang.tree.tokens import Reading, reading
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-import unicodedata
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,7 +18,9 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from lark.parsers.lalr_analysis import Shift
 
 from raftoral._assets import asset
-from raftoral.lang.diagnostics import Diagnostic, Label, Meant, nearest, replacing
+from raftoral.lang.braces import quiet_text, unclosed
+from raftoral.lang.characters import unreadable
+from raftoral.lang.diagnostics import Diagnostic, Meant, nearest, replacing
 from raftoral.lang.grammar import HARD, fixed_texts, human, keywords
 from raftoral.lang.source import Source, Span
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from lark.lexer import LexerState
     from lark.parsers.lalr_parser_state import ParserState
 
-    from raftoral.lang.diagnostics import Diagnostics, Fix
+    from raftoral.lang.diagnostics import Diagnostics
 
 MISTAKES_MAX: Final = 20
 
@@ -55,16 +56,6 @@ _RESUME = re.compile(
     + "|".join(_CLAUSES)
     + r")\b)[a-z_]\w*(?=[ \t]*(?:=[^=]|[\"(.])|[ \t]+[a-z_{]))"
 )
-_CHARACTERS: Final = {
-    ";": ("statements need no `;`", "remove it"),
-    "'": ("a text stands between double quotes", 'write "..."'),
-    "&": ("`and` is written as a word", "write `and`"),
-    "!": ("`not` is written as a word", "write `not`"),
-    '"': ("this text is not closed", 'add `"`, or use `"""` for a text over several lines'),
-    "$": ("a hole in a text is written with braces alone", 'write "{name}"'),
-}
-_REPLACED: Final = {";": (";", ""), "&": ("&&", "and"), "!": ("!", "not ")}
-_NOISE = re.compile(r'"""[\s\S]*?(?:"""|\Z)|"(?:\\.|[^"\\\n])*"?|#[^\n]*')
 
 
 def explain(parser: Lark, source: Source, diagnostics: Diagnostics) -> None:
@@ -193,7 +184,7 @@ class _Reader:
         self.state.value_stack[:] = [None] * (len(self.now) - 1)
         accepted = _accepted(self.states, self.now)
         if self.is_unclosed(token, accepted):
-            self.diagnostics.add(_unclosed(self.text))
+            self.diagnostics.add(unclosed(self.text))
             return False
         slip = self.slip(token, accepted)
         self.diagnostics.add(slip or self.unexpected(token, accepted))
@@ -202,24 +193,10 @@ class _Reader:
 
     # -------------------------------------------------------------- kinds of mistakes
     def unreadable(self, at: int) -> bool:
-        character = self.text[at]
-        message, label = _CHARACTERS.get(character) or _look_alike(character)
-        end = at + 1
-        if character.isdigit():
-            end = at + len(re.match(r"[\w.]+", self.text[at:])[0])  # type: ignore[index]
-            message = "this number has letters that are no unit"
-            label = "units are ms s m h d w, or a currency such as EUR"
-        elif character == '"':
-            end = self.text.find("\n", at)
-        fixes: tuple[Fix, ...] = ()
-        if character in _REPLACED:
-            found, text = _REPLACED[character]
-            if self.text.startswith(found, at):
-                fixes = replacing(Span(at, at + len(found)), text, safe=True)
-        span = Span(at, end if end > at else at + 1)
-        self.diagnostics.error("RWF0002", message, span, label, fixes=fixes)
-        self.lexing.line_ctr.char_pos = end if end > at else len(self.text)
-        return character == ";" or self.resume(self.lexing.line_ctr.char_pos, at)
+        end, report = unreadable(self.text, at)
+        self.diagnostics.add(report)
+        self.lexing.line_ctr.char_pos = end
+        return self.text[at] == ";" or self.resume(end, at)
 
     def is_unclosed(self, token: Token, accepted: set[str]) -> bool:
         """Tell whether a ``}`` is missing somewhere above."""
@@ -398,72 +375,8 @@ class _Reader:
         return False
 
 
-def _look_alike(character: str) -> tuple[str, str]:
-    """Return what to say about a character that no word begins with."""
-    message = f"unreadable character {character!r}"
-    if character.isascii():
-        return message, "no word or sign begins here"
-    name = unicodedata.name(character, "no character")
-    meant = next((plain for plain, others in _ALIKE.items() if character in others), "")
-    meant = meant or unicodedata.normalize("NFKC", character)
-    message = f"{message}: U+{ord(character):04X} {name}"
-    if not meant.strip():
-        return message, "it looks like a blank, and is none"
-    if meant.isascii():
-        return message, f"it looks like `{meant}`, and is another one"
-    return message, "names have letters a to z, digits and `_`"
-
-
-_ALIKE: Final = {
-    "a": "аα", "c": "с", "d": "ԁ", "e": "е", "h": "һ", "i": "і", "j": "ј", "o": "оο", "p": "рρ",
-    "s": "ѕ", "u": "υ", "v": "ν", "x": "х", "y": "у", "A": "АΑ", "B": "ВΒ", "C": "С", "E": "ЕΕ",
-    "H": "НΗ", "I": "ІΙ", "J": "Ј", "K": "КΚ", "M": "МΜ", "N": "Ν", "O": "ОΟ", "P": "РΡ", "S": "Ѕ",
-    "T": "ТΤ", "X": "ХΧ", "Y": "Υ", "Z": "Ζ", "-": "–—−‐‑", '"': "“”„«»", "'": "‘’′", "*": "×",
-    "/": "÷", "!=": "≠", "<=": "≤", ">=": "≥", "->": "→",
-}  # fmt: skip
-"""Letters and signs of other alphabets that are typed or pasted by mistake."""
-
-
 def _at(token: Token) -> Span:
     return Span(token.start_pos or 0, token.end_pos or 0)
-
-
-# ------------------------------------------------------------------ braces
-def quiet_text(text: str) -> str:
-    """Return ``text`` with texts and comments blanked, so that every brace counts."""
-    return _NOISE.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
-
-
-def _unclosed(text: str) -> Diagnostic:
-    """Return the report that blames the block whose indentation says it was meant to end."""
-    opened: list[tuple[int, int]] = []
-    suspect: tuple[int, int] | None = None
-    offset = 0
-    for line in quiet_text(text).split("\n"):
-        body = line.lstrip(" \t")
-        indent = len(line) - len(body)
-        begins_closing = body.startswith("}")
-        # A line that closes stands where its block began, any other line deeper.
-        allowed = opened[-1][1] if opened and begins_closing else opened[-1][1] + 1 if opened else 0
-        if body and opened and suspect is None and indent < allowed:
-            suspect = (opened[-1][0], offset + indent)
-        for found in re.finditer(r"[{}]", line):
-            if found[0] == "{":
-                opened.append((offset + found.start(), indent))
-            elif opened:
-                opened.pop()
-        offset += len(line) + 1
-    if suspect is None:
-        suspect = (opened[-1][0] if opened else 0, max(0, len(text.rstrip()) - 1))
-    start, end = suspect
-    return Diagnostic(
-        "RWF0004",
-        "this block is never closed",
-        Span(start, start + 1),
-        "opened here",
-        (Label(Span(end, end + 1), "the indentation says it should have ended before this"),),
-        ("add `}` on its own line above",),
-    )
 
 
 # ------------------------------------------------------------------ frequent slips
