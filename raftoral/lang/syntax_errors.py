@@ -287,7 +287,11 @@ class _Reader:
                 fixes=replacing(_at(token), meant, safe=True),
             )
         shown = token.value if len(token.value) <= 30 else token.value[:30] + "..."
-        return Diagnostic("RWF0001", f"unexpected `{shown}`", _at(token), self.expected(accepted))
+        closed = last is not None and last.value == "}" and token.value in _STATEMENTS
+        closed = closed and "WORKFLOW" in accepted
+        help_ = ("a `}` above has closed what this belongs to",) if closed else ()
+        message = f"unexpected `{shown}`"
+        return Diagnostic("RWF0001", message, _at(token), self.expected(accepted), help=help_)
 
     def words_of(self, terminals: set[str]) -> set[str]:
         return {w for t in terminals if (w := self.fixed.get(t, "")).isalpha()}
@@ -295,12 +299,14 @@ class _Reader:
     def expected(self, accepted: set[str]) -> str:
         if {"NAME", "STRING", "INT"} <= accepted:
             return "expected a value"
-        if "LET" in accepted:
+        if accepted >= {"LET", "IF"}:
             return "expected a statement"
+        if "LET" in accepted:  # a field may have any name
+            return "expected a field"
         if "EXPECT" in accepted:
             return "expected a step of the test"
         if "WORKFLOW" in accepted:
-            return "expected a definition"
+            return "expected `{`" if "LBRACE" in accepted else "expected a definition"
         # After a whole value anything may follow; say what ends it.
         if "PLUS" in accepted:
             accepted = accepted & {
@@ -333,7 +339,7 @@ class _Reader:
             kind = "RBRACE" if word == "}" else word.upper() if word in keywords() else "NAME"
             self.balance(start, pos)
             start = pos
-            if self.drop_to(kind):
+            if self.drop_to(kind) or (kind == "NAME" and self.drop_to("EXPECT")):
                 self.lexing.line_ctr.char_pos = pos
                 self.lexing.last_token = None
                 self.last = None

@@ -21,6 +21,7 @@ from lark.parsers.lalr_parser import _Parser as Driver
 
 if TYPE_CHECKING:
     from lark import Transformer
+    from lark.lexer import Pattern
 
 Tables: TypeAlias = "dict[str, Any]"
 
@@ -105,7 +106,20 @@ def restore(
         transformer=transformer,
         _plugins={"LALR_Parser": _Parser},
     )
+    for terminal in made.terminals:
+        if terminal.pattern.type == "str" and terminal.pattern.value.isidentifier():
+            _end_where_it_ends(terminal.pattern)
     return made
+
+
+def _end_where_it_ends(word: Pattern) -> None:
+    """Have a word of the language match whole words only: `att` is not `at` and a `t`.
+
+    Where a name may stand Lark sees to that itself. It asks for the very class of a pattern, so
+    this cannot be another one.
+    """
+    whole = f"{word.to_regexp()}(?![A-Za-z0-9_])"
+    word.to_regexp = lambda: whole  # type: ignore[method-assign]
 
 
 class _Parser(LALR_Parser):
