@@ -162,13 +162,7 @@ class Definitions:
         self.children: dict[str, list[Child]] = {}
         self.workflows: list[ast.WorkflowDef] = []
         self.tests: list[ast.TestDef] = []
-        self._type_names = {
-            i.name.text: RecordType(i.name.text)
-            if isinstance(i, ast.RecordDef)
-            else EnumType(i.name.text)
-            for i in file.items
-            if isinstance(i, (ast.RecordDef, ast.EnumDef))
-        }
+        self._type_names = _type_names(file, self.known)
         self.used: set[str] = set()
         """The names of imports that were asked for something."""
         self._seen: dict[str, Ident] = {}
@@ -420,6 +414,22 @@ class Definitions:
             message = f"{what} `{cycle[0]}` holds itself: {' -> '.join((*cycle, cycle[0]))}"
             help_ = ("keep the id of the other one instead",)
             self.diagnostics.error("RWF0302", message, idents[cycle[0]].span, help=help_)
+
+
+def _type_names(file: ast.File, known: Known) -> dict[str, Type]:
+    """Return the types that a file defines; of several of one name it is the first.
+
+    Their shapes are not known yet. What is taken in another file of the program is none of them.
+    """
+    found: dict[str, Type] = {}
+    taken = {*known.homes, *ERRORS}
+    for item in file.items:
+        if isinstance(item, ast.RecordDef | ast.EnumDef | ast.ErrorDef):
+            name = item.name.text
+            if name not in taken and not isinstance(item, ast.ErrorDef):
+                found[name] = (RecordType if isinstance(item, ast.RecordDef) else EnumType)(name)
+            taken.add(name)
+    return found
 
 
 def held_in(kind: Type) -> set[str]:
