@@ -156,6 +156,7 @@ class Definitions:
         self.evaluated: dict[str, tuple[Type, Value]] = {}
         self.opened: list[str] = []
         self.computed: dict[Span, Value] = {}
+        self.computing: set[Span] = set()
         self.policies: dict[str, ast.PolicyDef] = {}
         self.activities: dict[str, Activity] = {}
         self.functions: dict[str, Function] = {}

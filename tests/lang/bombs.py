@@ -69,6 +69,19 @@ COMPILED: Final[dict[str, tuple[str, str]]] = {
         + "\nrecord R3000 { x: int }",
         "",
     ),
+    "constants": (
+        "\n".join(f"const A{n} = A{n + 1}" for n in range(5_000)) + "\nconst A5000 = 1",
+        "RWF0403",
+    ),
+    "constants of records": (
+        "\n".join(f"record R{n} {{ x: int = R{n + 1}().x }}" for n in range(2_000))
+        + "\nrecord R2000 { x: int = 1 }",
+        "RWF0403",
+    ),
+    "holders of themselves": (
+        "\n".join(f"error E{n} {{ x: int = E{n}().x }}" for n in range(2_000)),
+        "RWF0302",
+    ),
     # size
     "words": ("x " * 60_000, "RWF0404"),
     "brackets": ("[" * 400 + "]" * 400, "RWF0403"),

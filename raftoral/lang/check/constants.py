@@ -59,7 +59,15 @@ def default(c: Expressions, field: Field) -> Value:
 def once(c: Expressions, home: Definitions, node: ast.Expr, target: Type, what: str) -> Value:
     """Return the value of a constant expression of a file, which is computed once."""
     if node.span not in home.computed:
-        home.computed[node.span] = constant(c, home, node, target, what)[1]
+        if node.span in home.computing:
+            c.error("RWF0302", f"{what} needs itself", node.span)
+            c.wrong = True
+            return None
+        home.computing.add(node.span)
+        try:
+            home.computed[node.span] = constant(c, home, node, target, what)[1]
+        finally:
+            home.computing.discard(node.span)
     return home.computed[node.span]
 
 

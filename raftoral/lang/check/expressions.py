@@ -128,8 +128,10 @@ class Expressions:
         return constants.constant(self, home or self.definitions, node, target, what)[1]
 
     def fresh(self, home: Definitions, diagnostics: Diagnostics, what: str) -> Expressions:
-        """Return a checker of constant expressions of the file ``home``."""
-        return Expressions(home, diagnostics, Scope(diagnostics, what), pure=what)
+        """Return a checker of constant expressions of the file ``home``, as deep as this one is."""
+        made = Expressions(home, diagnostics, Scope(diagnostics, what), pure=what)
+        made.depth = self.depth
+        return made
 
     def type_of(self, ref: ast.TypeRef) -> Type:
         """Return the type that is written there; `UNKNOWN` after a report."""

@@ -96,10 +96,10 @@ class Program:
             constants.named(probe, definitions, name, constant.name.span)
         for policy in definitions.policies.values():
             steps.policy_of(probe, definitions, policy)
+        _check_defaults(probe, definitions)
         for function in definitions.functions.values():
             self._functions[function.key] = check_function(function, definitions, diagnostics)
         check_calls(self._functions, path, diagnostics)
-        _check_defaults(probe, definitions)
         return definitions
 
     def _imported(
