@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftoral import (
     Call,
+    Callback,
     Checkpoint,
     Compute,
     ForEach,
@@ -24,6 +25,7 @@ from raftoral import (
     Saga,
     Sleep,
     Start,
+    Update,
     Workflow,
     workflow,
 )
@@ -124,7 +126,7 @@ class Pair:
         around = Around(("n", "round"))
         body, python = self.block(around, ending=True, top=True)
         last = self.maybe_restart(body, python)
-        head = "workflow w version 1 (n: int, round: int = 0) -> int raises Bad { signal s(x: int)"
+        head = "workflow w version 1 (n: int, round: int = 0) -> int raises Bad { signal s(x: int) update u(x: int) -> int"
         self.text = "\n".join([HEAD, head, *indented(last[0]), "}"]) + "\n"
         main = ["def w(v):", "  yield from ()", *indented(last[1])]
         self.python = "\n".join([*self.functions, *main]) + "\n"
@@ -252,7 +254,7 @@ class Pair:
     def statement(self, a: Around) -> tuple[Code, str, str]:
         """Return a statement, the name that it declares, and what that is."""
         flat = [self.let, self.var, self.cell, self.compute, self.compute, self.log, self.sleep,
-                self.assign, self.assign, self.child, self.wait]  # fmt: skip
+                self.assign, self.assign, self.child, self.wait, self.callback]  # fmt: skip
         deep = [self.if_, self.match, self.for_, self.while_, self.try_, self.parallel, self.fan,
                 self.race, self.saga, self.saga]  # fmt: skip
         if a.saga:
@@ -316,6 +318,25 @@ class Pair:
         python = [
             f'{got} = yield from Receive("s").timeout("2s")',
             f'v["{name}"] = {got}["x"] if {got} else 1',
+        ]
+        return (text, python), name, "variable"
+
+    def callback(self, a: Around) -> tuple[Code, str, str]:
+        self.effects += 1
+        name, opened, got = self.name("m"), self.name("k"), self.name("s")
+        text = [
+            f"var {name} = 0",
+            f"callback {opened}: int timeout 2s",
+            f"try {{ await {opened} as {got} {name} = {got} }} catch Timeout {{ }}",
+        ]
+        python = [
+            f'v["{name}"] = 0',
+            f'{opened} = yield from Callback("{opened}").timeout("2s")',
+            "try:",
+            f'  v["{name}"] = yield from {opened}.wait()',
+            "except WorkflowFailed as too_late:",
+            '  if too_late.name != "Timeout":',
+            "    raise",
         ]
         return (text, python), name, "variable"
 
@@ -570,6 +591,17 @@ class Pair:
                 *indented(on_py),
             ]
         if self.choose(2):
+            wish, asked = self.name("s"), self.name("l")
+            on, on_py = self.block(replace(inside, names=(*a.names, asked)), ending=True)
+            head = f"on u as {wish} answer f({wish}.x) {{"
+            arms = [head, *indented([f"let {asked} = {wish}.x", *on]), "}", *arms]
+            ways = ['u=Update("u", handler=lambda p: f(p["x"]))', *ways]
+            python_arms += [
+                f'if {name}.name == "u":',
+                f'  v["{asked}"] = {name}.value["x"]',
+                *indented(on_py),
+            ]
+        if self.choose(2):
             body, (function,) = self.branch(a, (), races=True, named=True)
             arms += ["branch work {", *indented(body), "}"]
             ways.append(f"work={function}(dict(v))")
@@ -609,9 +641,9 @@ class Pair:
 def twin(python: str) -> Workflow[..., Any]:
     """Return the workflow that a Python text defines."""
     names: dict[str, Any] = {
-        "Call": Call, "Checkpoint": Checkpoint, "Compute": Compute, "ForEach": ForEach, "Log": Log,
+        "Call": Call, "Callback": Callback, "Checkpoint": Checkpoint, "Compute": Compute, "ForEach": ForEach, "Log": Log,
         "Parallel": Parallel, "Race": Race, "Receive": Receive, "Restart": Restart, "Saga": Saga,
-        "Sleep": Sleep, "Start": Start, "WorkflowFailed": WorkflowFailed, "bad": bad, "f": f,
+        "Sleep": Sleep, "Start": Start, "Update": Update, "WorkflowFailed": WorkflowFailed, "bad": bad, "f": f,
         "given": given, "scope": scope, "timedelta": timedelta, "undo": undo, "undo_now": undo_now,
         "work": work,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from raftoral.errors import WorkflowFailed
+from raftoral.errors import UsageError
 from raftoral.lang import verify
 from raftoral.lang.check import size
 from raftoral.lang.compile import Source, compile_source
@@ -17,7 +18,7 @@ from raftoral.lang.diagnostics import Diagnostics
 from raftoral.lang.format import format_source
 from raftoral.lang.render import render_all
 from raftoral.registry.definition import rwf_definition
-from raftoral.replay.history import Started
+from raftoral.replay.history import CallbackOpened, Started
 from raftoral.replay.wording import describe
 from raftoral.testing import Takes, World
 from tests.lang.pairs import Pair, bad, registry_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from raftoral.lang.compile import WorkflowUnit
+    from raftoral.replay.history import Event
 
 
 def outcome(x: int, *, timed: bool) -> Any:
@@ -54,9 +56,11 @@ def history(prepared: World, *, crash: int = 0) -> list[str]:
                 prepared.crash_soon()
 
         prepared.settled = settled
+    answering(prepared)
     prepared.start("w", {"n": 2, "round": 0})
     for at, x in (("1s", 1), ("4s", 2), ("4s", 3)):
         prepared.at(at, partial(send, prepared, x))
+        prepared.at(at, partial(ask, prepared, x))
     prepared.run()
     events = [
         e._replace(meaning_hash="") if isinstance(e, Started) else e for e in prepared.events()
@@ -69,6 +73,31 @@ def send(made: World, x: int) -> None:
     """Send a signal, unless the run is over."""
     if made.status("run") == "running":
         made.signal("run", "s", {"x": x})
+
+
+def ask(made: World, x: int) -> None:
+    """Send a request, unless the run is over."""
+    if made.status("run") == "running":
+        made.update("run", "u", {"x": x})
+
+
+def answering(made: World) -> None:
+    """Complete callbacks after a second, or when it is too late, by their names."""
+    usual = made.settled
+
+    def settled(run: str, event: Event) -> None:
+        usual(run, event)
+        if isinstance(event, CallbackOpened):
+            after = "1s" if event.path[-1] in "02468" else "5s"
+            made.at(after, partial(complete, made, event.token))
+
+    made.settled = settled
+
+
+def complete(made: World, token: str) -> None:
+    """Complete a callback, unless it is too late."""
+    with suppress(UsageError):
+        made.complete(token, 4)
 
 
 def mocks(*, timed: bool) -> dict[str, Callable[[int], Any]]:
@@ -129,7 +158,7 @@ def test_the_pairs_are_worth_running() -> None:
         lengths.append(len(lines))
     assert kinds >= {
         "Started", "Set", "Retry", "Done", "TimerSet", "TimerFired", "Taken", "Logged", "Opened",
-        "Closed", "undo", "ChildAsked", "ChildDone", "Asked", "Ended",
+        "Closed", "undo", "ChildAsked", "ChildDone", "Asked",
+        "CallbackOpened", "CallbackDone", "Updated", "Ended",
     }  # fmt: skip
     assert sum(length > 10 for length in lengths) > 20
-    assert issubclass(WorkflowFailed, Exception)
