@@ -165,6 +165,7 @@ class Spread(Cluster):
     def __init__(self, folder: Path, network: Network, environment: dict[str, str]) -> None:
         self.client = httpx.Client(timeout=15, trust_env=False)
         self._own = False
+        self._size = NODES
         self.members = [
             Member(
                 number,
