@@ -7,33 +7,18 @@ checked for every request: this is what keeps pages (and names that were pointed
 
 from __future__ import annotations
 
-import ipaddress
 from typing import TYPE_CHECKING, Final
 
 from starlette.datastructures import Headers
 
 from raftoral.api.failures import refusal
+from raftoral.transport.addresses import ip_of, is_loopback
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 """Larger bodies are refused unread."""
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether ``host`` is ``localhost`` or a loopback address, with or without brackets."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    address = _address(host)
-    return address is not None and address.is_loopback
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return None
 
 
 def host_of(header: str) -> str:
@@ -51,7 +36,7 @@ class Guard:
         self._bound_to = bound_to.lower()
         # Bound to every interface, the node has addresses that nobody told it. A page can bring a
         # name that points here, but no address of its own, so any address may stand in Host.
-        address = _address(bound_to)
+        address = ip_of(bound_to)
         self._any_address = address is not None and address.is_unspecified
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +55,7 @@ class Guard:
         host = host_of(headers.get("host", ""))
         if is_loopback(host) or host.lower() == self._bound_to:
             return None
-        if self._any_address and _address(host) is not None:
+        if self._any_address and ip_of(host) is not None:
             return None
         return (
             403,

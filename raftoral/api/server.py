@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from raftoral.api.app import application
-from raftoral.api.guard import is_loopback
 from raftoral.errors import Unavailable, UsageError
+from raftoral.transport.addresses import is_loopback
 from raftoral.transport.ports import holder_of
 
 if TYPE_CHECKING:

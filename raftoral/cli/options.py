@@ -100,11 +100,15 @@ def needed_moment(text: str, option: str) -> datetime:
 
 
 def host_port(text: str, option: str) -> tuple[str, int]:
-    """Return the parts of ``HOST:PORT`` (or ``[HOST]:PORT``); the port is from 0 to 65535."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    """Return the parts of ``HOST:PORT``, the host as it is written; the port is from 0 to 65535."""
+    from raftoral.errors import UsageError
+    from raftoral.transport.addresses import split_address
+
+    try:
+        _, port = split_address(text)
+    except UsageError:
         refuse(f"{option} is HOST:PORT, such as 127.0.0.1:7480, not {text!r}")
-    return host, int(port)
+    return text.rpartition(":")[0], port
 
 
 def split(values: Sequence[str]) -> list[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
 from raftoral.errors import UsageError
+from raftoral.transport.addresses import is_loopback, split_address
 
 if TYPE_CHECKING:
     from raftoral.security.tls import TlsFiles
@@ -78,30 +78,14 @@ class NodeConfig:
                 f"--remove-lost-after is at least {LOST_AFTER_MIN.total_seconds():g} seconds, not "
                 f"{lost.total_seconds():g}: a node that restarts is not lost"
             )
-        if self.tls is None and not self.insecure and not is_loopback(self.listen):
+        if (
+            self.tls is None
+            and not self.insecure
+            and not is_loopback(split_address(self.listen)[0])
+        ):
             raise UsageError(
                 f"{self.listen} is not a loopback address, and peers would talk in the clear. "
                 "Give the node a certificate by --tls (see `raftoral certs`), listen on 127.0.0.1, "
                 "or say --insecure if the network is trusted"
             )
         return self
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` (``[::1]:7400`` for IPv6); `UsageError` if it is none."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise UsageError(f"{address!r} is no address; write host:port, such as {LISTEN}")
-    return host, int(port)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether ``host:port`` can only be reached from this machine."""
-    host, _ = split_address(address)
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from random import Random
+from typing import TYPE_CHECKING
 
 from raftoral.groups.clock import SystemClock
 from raftoral.groups.host import Host
@@ -13,8 +14,11 @@ from raftoral.raft.messages import ConfChange, ConfOp, ConfState, SnapshotMeta
 from raftoral.storage.memory import MemoryNodeStore
 from raftoral.transport.base import Local
 from raftoral.transport.frame import Frame, Kind
-from raftoral.transport.tcp import Connection, TcpTransport
+from raftoral.transport.tcp import TcpTransport
 from tests.groups.toy import G1, G2, QUICK, Node, Toy, ToyCluster, run, until
+
+if TYPE_CHECKING:
+    from raftoral.transport.connection import Connection
 
 COMPACTING = dataclasses.replace(
     QUICK, log_entries_max=20, log_entries_margin=5, snapshot_stall_ms=400

@@ -13,6 +13,7 @@ import pytest
 
 from raftoral.errors import NotTrusted, PeerError, Unavailable
 from raftoral.ids import GroupId, Millis, NodeId
+from raftoral.transport import connection as connections
 from raftoral.transport import tcp
 from raftoral.transport.base import CERTIFIED, Local
 from raftoral.transport.frame import Decoder, Frame, Kind, encode, frame_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from raftoral.security.tls import Tls
+    from raftoral.transport.connection import Connection
     from raftoral.values import Value
 
 ONE, TWO, THREE = NodeId(1), NodeId(2), NodeId(3)
@@ -207,7 +209,7 @@ def test_an_id_that_stays_unknown_is_refused(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who claims an id that is nobody's does not wait for ever, and hears why."""
-    monkeypatch.setattr(tcp, "UNKNOWN_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(connections, "UNKNOWN_TIMEOUT_S", 0.02)
 
     async def test(wire: Wire) -> None:
         one, three = await wire.node(1), await wire.node(3)
@@ -321,7 +323,7 @@ def test_both_ends_say_why_once_and_the_dialler_goes_on_trying(
         dials = 0
         began = one.transport.began
 
-        def count(connection: tcp.Connection) -> str | None:
+        def count(connection: Connection) -> str | None:
             nonlocal dials
             dials += 1
             return began(connection)

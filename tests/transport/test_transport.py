@@ -20,7 +20,7 @@ from raftoral.errors import (
     WorkflowFailed,
 )
 from raftoral.ids import GroupId, Millis, NodeId
-from raftoral.transport import tcp
+from raftoral.transport import connection, tcp
 from raftoral.transport.base import Local
 from raftoral.transport.frame import Decoder, Frame, Kind, encode, frame_of
 from raftoral.transport.memory import MemoryNetwork, MemoryTransport
@@ -415,7 +415,7 @@ def test_who_does_not_greet_is_cut_off(first: bytes) -> None:
 
 def test_silent_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that never greets is closed after the handshake's time."""
-    monkeypatch.setattr(tcp, "HANDSHAKE_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(connection, "HANDSHAKE_TIMEOUT_S", 0.02)
 
     async def test(cluster: Cluster) -> None:
         one = await cluster.add(1)
@@ -455,7 +455,7 @@ def test_the_wrong_node_at_an_address() -> None:
 
 def test_the_queue_of_a_stuck_peer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames for a peer that reads nothing are refused once the bound is reached."""
-    monkeypatch.setattr(tcp, "QUEUE_BYTES_MAX", 1_000_000)
+    monkeypatch.setattr(connection, "QUEUE_BYTES_MAX", 1_000_000)
 
     async def test(cluster: Cluster) -> None:
         one = await cluster.add(1)
