@@ -1,4 +1,4 @@
-"""The outcomes of tests for programs: TAP for harnesses, JUnit's XML for CI servers."""
+"""The outcomes of tests for programs: TAP for harnesses, JUnit's XML for CI servers; coverage."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from raftoral.cli.testing import Tested, Tried
+    from raftoral.testing import Covered
 
 
 def tap(done: Sequence[Tested]) -> str:
@@ -28,6 +29,7 @@ def tap(done: Sequence[Tested]) -> str:
             state = "not ok" if failure else "ok"
             lines.append(f"{state} {number} - {_escaped(f'{one.path}: {title}')}")
             lines += [f"# {line}".rstrip() for line in failure.splitlines()]
+        lines += [f"# {one.path}: {coverage_line(each)}" for each in one.covered]
     return "".join(f"{harmless(line)}\n" for line in lines)
 
 
@@ -53,6 +55,8 @@ def junit(done: Sequence[Tested]) -> str:
                 kind = "error" if one.broken else "failure"
                 text = "\n".join(map(harmless, failure.splitlines()))
                 Xml.SubElement(case, kind, message=text.split("\n")[0]).text = text
+        if one.covered:
+            Xml.SubElement(suite, "system-out").text = "\n".join(map(coverage_line, one.covered))
     Xml.indent(root)
     return Xml.tostring(root, encoding="unicode", xml_declaration=True)
 
@@ -74,3 +78,31 @@ def _outcomes(one: Tested) -> Iterator[tuple[str, str]]:
 
 def _failure(tried: Tried) -> str:
     return "\n".join(f"{place}\n{seen}" for place, seen in tried.wrong)
+
+
+def coverage_line(one: Covered) -> str:
+    """Return what of a workflow was reached and what was not, by lines, on one line."""
+    told = f"{one.name} version {one.version}: {one.reached} of {one.statements} statements reached"
+    if one.missed:
+        told += f", not {_lines_of(_ranges(one.missed), len(one.missed))}"
+    if one.branches:
+        told += f"; {one.taken} of {one.branches} branches taken"
+    if one.skipped:
+        places = ", ".join(f"{line} ({word})" for line, word in one.skipped)
+        told += f", not {_lines_of(places, len(one.skipped))}"
+    return told
+
+
+def _lines_of(numbers: str, count: int) -> str:
+    return f"{'line' if count == 1 else 'lines'} {numbers}"
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """Return sorted numbers as `3, 5-7`."""
+    found: list[list[int]] = []
+    for line in lines:
+        if found and line == found[-1][-1] + 1:
+            found[-1] = [found[-1][0], line]
+        else:
+            found.append([line])
+    return ", ".join("-".join(map(str, one)) for one in found)

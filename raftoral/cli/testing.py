@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from raftoral.cli.options import refuse
 from raftoral.cli.sources import sources
 
 if TYPE_CHECKING:
@@ -91,7 +90,10 @@ def run_tests(
         typer.Option("--faults", help="Run it again for each failure that each attempt may have."),
     ] = None,
     coverage: Annotated[
-        bool, typer.Option("--coverage", help="Tell which lines of workflows no test reaches.")
+        bool,
+        typer.Option(
+            "--coverage", help="Tell which lines and branches of workflows no test reaches."
+        ),
     ] = False,
     output: Annotated[
         Format, typer.Option("--format", help="For people, for a TAP harness, or for CI servers.")
@@ -103,11 +105,11 @@ def run_tests(
     and the time of each run with a crash have to be those of the run without. With --faults each,
     each attempt of an activity fails once with each error that it declares and once with
     Unavailable: the run has to end, and only with errors that are declared or the language's own.
+    With --coverage what no run reaches is told by lines: statements, and branches (the ways of an
+    if, a match, a loop, a catch, a parallel, a race, an await with else and a require).
     Exit code 0: all tests pass; 1: one does not, or a file has mistakes.
     """
     harder = Harder(crashes=crash is not None, faults=faults is not None, coverage=coverage)
-    if coverage and output is not Format.TEXT:
-        refuse("--coverage is told as text; leave out --format")
     found = (_tested(source, harder) for source in sources(paths or ["."]))
     match output:
         case Format.TEXT:
@@ -176,6 +178,7 @@ def _quoted(source: Source, span: Span) -> str:
 def _print_text(found: Iterator[Tested]) -> list[Tested]:
     """Print what comes of each file as soon as it is known; return it all."""
     from raftoral.cli import render
+    from raftoral.cli.outcomes import coverage_line
     from raftoral.lang.render import harmless
 
     done = []
@@ -190,7 +193,7 @@ def _print_text(found: Iterator[Tested]) -> list[Tested]:
             for line in _lines(each):
                 print(harmless(line))
         for covered in one.covered:
-            print(_coverage(covered))
+            print(f"  {coverage_line(covered)}")
     print(summary(done), file=sys.stderr)
     return done
 
@@ -203,27 +206,6 @@ def _lines(tried: Tried) -> Iterator[str]:
     for place, seen in tried.wrong:
         yield f"          {place}"
         yield from (f"            {line}".rstrip() for line in seen.splitlines())
-
-
-def _coverage(one: Covered) -> str:
-    told = (
-        f"  {one.name} version {one.version}: {one.reached} of {one.statements} statements reached"
-    )
-    if not one.missed:
-        return told
-    word = "line" if len(one.missed) == 1 else "lines"
-    return f"{told}, not {word} {_ranges(one.missed)}"
-
-
-def _ranges(lines: Sequence[int]) -> str:
-    """Return sorted numbers as `3, 5-7`."""
-    found: list[list[int]] = []
-    for line in lines:
-        if found and line == found[-1][-1] + 1:
-            found[-1] = [found[-1][0], line]
-        else:
-            found.append([line])
-    return ", ".join("-".join(map(str, one)) for one in found)
 
 
 def summary(done: Sequence[Tested]) -> str:

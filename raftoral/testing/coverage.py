@@ -1,18 +1,22 @@
-"""Which statements of `.rwf` workflows were ever reached in the runs of tests."""
+"""Which statements of `.rwf` workflows the runs of tests ever reach, and which ways they take."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from raftoral.lang import ast
+from raftoral.lang.branches import statements, ways
+from raftoral.lang.diagnostics import Diagnostics
+from raftoral.lang.evaluate.notes import Notes
 from raftoral.lang.evaluate.program import Program, load
 from raftoral.lang.evaluate.run import begin
-from raftoral.lang.read import read
-from raftoral.registry.files import beside
+from raftoral.lang.parse import parse
 
 if TYPE_CHECKING:
     from raftoral.lang.compile import Compiled
+    from raftoral.lang.ir import Unit
+    from raftoral.lang.source import Source
     from raftoral.registry.definition import Definition
     from raftoral.replay.advancing import Begin, Body
     from raftoral.replay.history import Started
@@ -20,13 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """How many statements one workflow has, how many were reached, the lines of those that were not."""
+    """What was reached of one workflow: of its statements and of its branches.
+
+    A branch is a way that a run can go at a statement: each block of an `if` or `match`, the turns
+    of a loop and none, each `catch`, each branch of a `parallel`, each arm of a `race`. ``missed``
+    has the lines of the statements that were not reached, ``skipped`` the line and the word of each
+    branch that was not taken.
+    """
 
     name: str
     version: int
     statements: int
     reached: int
     missed: tuple[int, ...]
+    branches: int
+    taken: int
+    skipped: tuple[tuple[int, str], ...]
 
 
 class Coverage:
@@ -34,10 +47,8 @@ class Coverage:
 
     def __init__(self, compiled: Compiled) -> None:
         self._compiled = compiled
-        self._reached: dict[bytes, set[int]] = {unit.ir: set() for unit in compiled.units}
-        self._programs = {
-            ir: Program(load(ir).unit, seen.add) for ir, seen in self._reached.items()
-        }
+        self.notes = {unit.ir: Notes() for unit in compiled.units}
+        self._programs = {ir: Program(load(ir).unit, notes) for ir, notes in self.notes.items()}
 
     def knows(self, definition: Definition) -> bool:
         """Tell whether a definition is one of the file's workflows."""
@@ -56,12 +67,38 @@ class Coverage:
         """Return what was reached so far, by workflow; lines are those of the text that was given."""
         source = self._compiled.source
         # What is stored counts the lines of its canonical text, a bundle's too, which is that text.
-        units = read(source, beside(Path(source.path))).units
-        given = {(unit.name, unit.version): unit.spans for unit in units}
+        tree = parse(source, Diagnostics())
+        assert tree is not None, "it was compiled"
+        bodies = {
+            (one.name.text, one.version): statements(one.block)
+            for one in tree.items
+            if isinstance(one, ast.WorkflowDef) and one.block is not None
+        }
         found = []
-        for ir, seen in self._reached.items():
+        for ir, notes in self.notes.items():
             unit = load(ir).unit
-            lines = given.get((unit.name, unit.version), unit.spans)[::2]
-            missed = sorted({line for at, line in enumerate(lines) if at not in seen})
-            found.append(Covered(unit.name, unit.version, len(lines), len(seen), tuple(missed)))
+            found.append(_covered(unit, bodies[unit.name, unit.version], notes, source))
         return found
+
+
+def _covered(unit: Unit, body: list[ast.Stmt], notes: Notes, source: Source) -> Covered:
+    missed: set[int] = set()
+    skipped: list[tuple[int, str]] = []
+    branches = 0
+    for number, statement in enumerate(body):
+        if number not in notes.reached:
+            missed.add(source.place(statement.span.start)[0])
+        for way, (word, start) in enumerate(ways(statement)):
+            branches += 1
+            if (number, way) not in notes.taken:
+                skipped.append((source.place(start)[0], word))
+    return Covered(
+        unit.name,
+        unit.version,
+        len(body),
+        len(notes.reached),
+        tuple(sorted(missed)),
+        branches,
+        len(notes.taken),
+        tuple(sorted(skipped)),
+    )

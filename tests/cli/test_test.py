@@ -112,6 +112,57 @@ test "the scanner answers soon" for scanned {
 }
 """
 
+BRANCHES = """\
+activity a.b(x: int) -> int timeout 5s idempotent
+enum Way { Left Right Back }
+
+workflow ways version 1 (x: int, way: Way, xs: list<int>) -> int {
+  signal go(by: string)
+  if x > 0 {
+    log "positive"
+  }
+  match way {
+    case Way.Left { log "left" }
+    case _ { log "other" }
+  }
+  for y in xs {
+    log "{y}"
+  }
+  var n = 0
+  while n < x max 3 {
+    compute a.b(n)
+    n = n + 1
+  }
+  try {
+    compute r = a.b(x)
+    log "{r}"
+  } catch Unavailable {
+    log "no"
+  }
+  parallel {
+    branch one { sleep 1s }
+    branch two { sleep 2s }
+  }
+  race {
+    on go { log "go" }
+    after 1m { log "late" }
+    branch b { sleep 1h }
+  }
+  await go as g timeout 1m else {
+    return 0
+  }
+  for y in xs parallel collect out { give y }
+  require len(out) < 3 else "many"
+  if len(out) == 1 { return 1 } else if len(out) == 2 { return 2 } else { return 3 }
+}
+
+test "to the left" for ways {
+  given (x: 1, way: Way.Left, xs: [1])
+  mock a.b returns 1
+  expect result == 0
+}
+"""
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -245,10 +296,45 @@ def test_lines_that_no_test_reaches_are_told(folder: Path, capsys: Capture) -> N
     (folder / "a.rwf").write_text("\n\n" + FAULTY)
     assert main(["test", "--coverage"]) == 0
     line = "  pay version 1: {} of 5 statements reached"
-    assert line.format(3) + ", not lines 13-14\n" in capsys.readouterr().out
+    assert line.format(3) + ", not lines 13-14; 1 of 2 branches taken, not line 12 (catch)\n" in (
+        capsys.readouterr().out
+    )
     assert main(["test", "--coverage", "--faults", "each"]) == 1
-    assert line.format(4) + ", not line 14\n" in capsys.readouterr().out
-    assert main(["test", "--coverage", "--format", "tap"]) == 2
+    assert line.format(4) + ", not line 14; 2 of 2 branches taken\n" in capsys.readouterr().out
+
+
+def test_branches_that_no_test_takes_are_told(folder: Path, capsys: Capture) -> None:
+    """Each statement that chooses has its ways, those too that are not written; no choice, no word."""
+    (folder / "a.rwf").write_text(BRANCHES)
+    (folder / "b.rwf").write_text(DOUBLE)
+    assert main(["test", "--coverage"]) == 0
+    assert capsys.readouterr().out == (
+        "a.rwf\n"
+        "  ok      to the left\n"
+        "  ways version 1: 21 of 31 statements reached, not lines 11, 25, 32, 39-41;"
+        " 9 of 24 branches taken, not lines 6 (else), 11 (case), 13 (no turn), 17 (no turn),"
+        " 24 (catch), 32 (on), 34 (branch), 36 (in time), 39 (a turn), 39 (no turn),"
+        " 40 (as required), 40 (else), 41 (else), 41 (if), 41 (if)\n"
+        "b.rwf\n"
+        "  ok      four times\n"
+        "  twice version 1: 3 of 3 statements reached\n"
+    )
+
+
+def test_coverage_for_harnesses_and_servers(folder: Path, capsys: Capture) -> None:
+    """TAP has it as comments behind the tests of the file, JUnit as the output of its suite."""
+    (folder / "a.rwf").write_text(FAULTY)
+    told = (
+        "pay version 1: 3 of 5 statements reached, not lines 11-12;"
+        " 1 of 2 branches taken, not line 10 (catch)"
+    )
+    assert main(["test", "--coverage", "--format", "tap"]) == 0
+    assert capsys.readouterr().out == (
+        f"TAP version 14\n1..1\nok 1 - a.rwf: it is paid\n# a.rwf: {told}\n"
+    )
+    assert main(["test", "--coverage", "--format", "junit"]) == 0
+    (suite,) = Xml.fromstring(capsys.readouterr().out.encode())
+    assert [(one.tag, one.text) for one in suite][1:] == [("system-out", told)]
 
 
 def test_tap_is_for_harnesses(folder: Path, capsys: Capture) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from raftoral.errors import WorkflowFailed
 from raftoral.lang.boundary import Misfit
+from raftoral.lang.evaluate.expressions import nothing
 from raftoral.lang.evaluate.frames import (
     FLOW,
     STEP,
@@ -334,7 +335,8 @@ def receive(
 
     if block is None:
         return STEP, step, _or_timeout(name, accept)
-    return FLOW, _receive_or(step, accept, c.flow(block)), None
+    in_time, otherwise = c.noting.way(0, nothing), c.noting.way(1, c.flow(block))
+    return FLOW, _receive_or(step, accept, in_time, otherwise), None
 
 
 def _or_timeout(
@@ -354,6 +356,7 @@ def _or_timeout(
 def _receive_or(
     step: Callable[[Frame], Receive[Any]],
     accept: Callable[[Frame, Any], None] | None,
+    in_time: Pure,
     otherwise: Flow,
 ) -> Flow:
     """Return the flow of an `await` with an `else`."""
@@ -367,6 +370,7 @@ def _receive_or(
             accept(f, answer)
         if answer is None:
             return (yield from otherwise(f))
+        in_time(f)
         return None
 
     return run

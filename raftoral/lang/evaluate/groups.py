@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from raftoral.lang.evaluate.frames import Flow, Frame, Meter, Pure, Steps
+    from raftoral.lang.evaluate.notes import Noting
     from raftoral.lang.evaluate.program import Compiler
     from raftoral.lang.ir import Node
     from raftoral.replay.effects import Effect, Outcomes, Won
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 def statement(c: Compiler, node: Node) -> tuple[int, Any, Any]:
     """Return kind, closure and what takes the answer, of a statement with branches."""
+    noting = c.noting
     match node:
         case ["saga", block]:
             return FLOW, saga(c.flow(block)), None
@@ -35,14 +37,18 @@ def statement(c: Compiler, node: Node) -> tuple[int, Any, Any]:
             return FLOW, _undo, None
         case ["parallel", slot, key, limits, arms]:
             bounds = Bounds(c, limits)
-            flows = [(name, c.flow(block)) for _, name, block in arms]
+            flows = [
+                (name, noting.way(way, c.flow(block))) for way, (_, name, block) in enumerate(arms)
+            ]
             return STEP, parallel(key, bounds, flows), _named(slot, bounds)
         case ["fan", slot, key, index, item, source, by, limits, block]:
             bounds = Bounds(c, limits)
-            made = fan(key, index, item, c.expr(source), c.maybe(by), bounds, c.flow(block))
+            items = noting.either(c.expr(source))
+            made = fan(key, index, item, items, c.maybe(by), bounds, c.flow(block))
             return STEP, made, _listed(slot, bounds)
         case ["race", slot, key, ways]:
-            return FLOW, race(slot, key, [_way(c, way) for way in ways]), None
+            arms_ = [_way(c, way, noting, number) for number, way in enumerate(ways)]
+            return FLOW, race(slot, key, arms_), None
         case _:
             raise CorruptionError(f"unknown statement {node[0]!r:.30}")
 
@@ -183,20 +189,24 @@ def _listed(slot: int | None, bounds: Bounds) -> Callable[[Frame, Any], None]:
 
 
 # ------------------------------------------------------------------ race
-def _way(c: Compiler, way: Node) -> tuple[str, Any, Any, Flow | None]:
+def _way(c: Compiler, way: Node, noting: Noting, number: int) -> tuple[str, Any, Any, Flow | None]:
     """Return the name of an arm, what competes, what takes its value, and what runs if it wins."""
     match way:
         case ["branch", name, block]:
             flow = c.flow(block)
-            return name, lambda f: branch(flow, beside(f)), None, None
+            return name, lambda f: branch(flow, beside(f)), noting.way(number, _dropped), None
         case ["after", pause, block]:
             span = c.expr(pause)
-            return "after", lambda f: Sleep(span(f)), None, c.flow(block)
+            return "after", lambda f: Sleep(span(f)), _dropped, noting.way(number, c.flow(block))
         case ["on", name, source, block]:
             make, accept = effects.wait(c, source)
-            return name, make, accept, c.flow(block)
+            return name, make, accept or _dropped, noting.way(number, c.flow(block))
         case _:
             raise CorruptionError(f"unknown arm {way[0]!r:.30}")
+
+
+def _dropped(f: Frame, value: Any) -> None:
+    """Take the value of an arm that has no name for it."""
 
 
 def race(slot: int | None, key: str | None, ways: list[tuple[str, Any, Any, Flow | None]]) -> Flow:
@@ -209,8 +219,7 @@ def race(slot: int | None, key: str | None, ways: list[tuple[str, Any, Any, Flow
         meter.left = meter.limit
         won: Won[Any] = yield effect
         _, _, accept, block = ways[won.index]
-        if accept is not None:
-            accept(f, won.value)
+        accept(f, won.value)
         if block is None:
             if slot is not None:
                 f[slot] = won.value

@@ -9,24 +9,24 @@ from raftoral.lang.boundary import Decoder
 from raftoral.lang.evaluate import effects, flows, groups, pure
 from raftoral.lang.evaluate.expressions import Around, Function, expression, nothing
 from raftoral.lang.evaluate.frames import BREAK, CONTINUE, FLOW, PURE, Flow, Frame, Pure
+from raftoral.lang.evaluate.notes import Noting
 from raftoral.lang.verify import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from raftoral.lang.evaluate.frames import Steps
+    from raftoral.lang.evaluate.notes import Notes
     from raftoral.lang.ir import Node, Unit
 
 
 class Program:
     """A checked program, ready to run any number of times.
 
-    ``reached`` is told the number of each statement of the workflow that a run comes to.
+    ``notes`` take down the statements of the workflow that runs come to, and the ways they go.
     """
 
-    def __init__(self, unit: Unit, reached: Callable[[int], None] | None = None) -> None:
+    def __init__(self, unit: Unit, notes: Notes | None = None) -> None:
         self.unit = unit
-        compiler = Compiler(unit, reached)
+        compiler = Compiler(unit, notes)
         self.body: Flow = compiler.workflow()
         self.queries = {name: (cells, compiler.expr(ir)) for name, _, cells, ir in unit.queries}
 
@@ -43,9 +43,11 @@ class Compiler:
     A statement becomes its kind, its closure and, for an effect, what takes its answer.
     """
 
-    def __init__(self, unit: Unit, reached: Callable[[int], None] | None = None) -> None:
+    def __init__(self, unit: Unit, notes: Notes | None = None) -> None:
         self.unit = unit
-        self.reached = reached
+        self.notes = notes
+        self.noting = Noting(None, 0)
+        """What the statement that is compiled notes."""
         self.decoder = Decoder(dict(unit.records), dict(unit.enums), strict=False)
         self.results = {(name, version): result for name, version, _, result in unit.children}
         self.around = Around(self.decoder)
@@ -84,17 +86,16 @@ class Compiler:
         for statement in block:
             number = self.number
             self.number += 1
+            self.noting = noting = Noting(self.notes if count else None, number)
             kind, run, accept = self.statement(statement, count=count)
-            if count and self.reached is not None:
-                run = _telling(self.reached, number, run)
-            steps.append((kind, number, run, accept))
+            steps.append((kind, number, noting.reached(run), accept))
         if any(kind != PURE for kind, *_ in steps):
             return FLOW, flows.flow_block(tuple(steps))
         return PURE, flows.pure_block(tuple((n, run) for _, n, run, _ in steps), count=count)
 
     def statement(self, node: Node, *, count: bool) -> tuple[int, Any, Any]:
         """Return kind, closure and what takes the answer."""
-        expr = self.expr
+        expr, noting = self.expr, self.noting
         match node:
             case ["let", slot, value]:
                 return PURE, pure.let(slot, expr(value)), None
@@ -105,7 +106,7 @@ class Compiler:
             case ["fail", error]:
                 return PURE, pure.fail(expr(error)), None
             case ["require", condition, error]:
-                return PURE, pure.require(expr(condition), expr(error)), None
+                return PURE, pure.require(noting.either(expr(condition)), expr(error)), None
             case ["break"]:
                 return PURE, lambda f: BREAK, None
             case ["continue"]:
@@ -116,16 +117,17 @@ class Compiler:
                 return self.match(expr(subject), slot, cases, count=count)
             case ["for", stem, index, slot, source, by, body]:
                 kind, run = self.block(body, count=count)
+                items = noting.either(expr(source))
                 if kind == PURE:
-                    return kind, pure.for_(index, slot, expr(source), run), None
-                key = self.maybe(by)
-                return kind, flows.for_flow(stem, index, slot, expr(source), key, run), None
+                    return kind, pure.for_(index, slot, items, run), None
+                return kind, flows.for_flow(stem, index, slot, items, self.maybe(by), run), None
             case ["while", condition, limit, number, body]:
                 kind, run = self.block(body, count=count)
                 test, most = expr(condition), expr(limit)
                 if kind == PURE:
-                    return kind, pure.while_(test, most, run), None
-                return kind, flows.while_flow(f"while#{number}", test, most, run), None
+                    return kind, noting.before(test, pure.while_(test, most, run)), None
+                loop = flows.while_flow(f"while#{number}", test, most, run)
+                return kind, noting.before(test, loop), None
             case ["try", body, catches, final]:
                 return self.guarded(body, catches, final, count=count)
             case ["parallel" | "fan" | "race" | "saga" | "undo", *_]:
@@ -135,12 +137,17 @@ class Compiler:
 
     def choice(self, arms: Node, otherwise: Node | None, *, count: bool) -> tuple[int, Any, Any]:
         """Return an `if`."""
+        noting = self.noting
         tests = []
         runs = []
-        for condition, body in arms:
+        for way, (condition, body) in enumerate(arms):
             tests.append(self.expr(condition))
-            runs.append(self.block(body, count=count))
-        last = None if otherwise is None else self.block(otherwise, count=count)
+            kind, run = self.block(body, count=count)
+            runs.append((kind, noting.way(way, run)))
+        last = None
+        if otherwise is not None or noting:
+            kind, run = (PURE, nothing) if otherwise is None else self.block(otherwise, count=count)
+            last = kind, noting.way(len(runs), run)
         if all(kind == PURE for kind, _ in runs) and (last is None or last[0] == PURE):
             pairs = tuple(zip(tests, [run for _, run in runs], strict=True))
             return PURE, pure.if_(pairs, nothing if last is None else last[1]), None
@@ -149,11 +156,13 @@ class Compiler:
 
     def match(self, subject: Pure, slot: int, cases: Node, *, count: bool) -> tuple[int, Any, Any]:
         """Return a `match`."""
+        noting = self.noting
         tests = []
         runs = []
-        for test, guard, body in cases:
+        for way, (test, guard, body) in enumerate(cases):
             tests.append(pure.case(test, slot, self.maybe(guard)))
-            runs.append(self.block(body, count=count))
+            kind, block = self.block(body, count=count)
+            runs.append((kind, noting.way(way, block)))
         first = pure.let(slot, subject)
         if all(kind == PURE for kind, _ in runs):
             choose = pure.if_(tuple(zip(tests, [run for _, run in runs], strict=True)), nothing)
@@ -171,21 +180,14 @@ class Compiler:
         self, body: Node, catches: Node, final: Node | None, *, count: bool
     ) -> tuple[int, Any, Any]:
         """Return a `try`."""
+        noting = self.noting
         flow = flows.as_flow(*self.block(body, count=count))
         handlers = []
-        for names, slot, block in catches:
+        for way, (names, slot, block) in enumerate(catches, 1):
             handler = flows.as_flow(*self.block(block, count=count))
-            handlers.append((frozenset(names), slot, handler))
+            handlers.append((frozenset(names), slot, noting.way(way, handler)))
         if handlers:
-            flow = flows.catching(flow, tuple(handlers))
+            flow = flows.catching(noting.passed(0, flow), tuple(handlers))
         if final is not None:
             flow = flows.finally_(flow, flows.as_flow(*self.block(final, count=count)))
         return FLOW, flow, None
-
-
-def _telling(reached: Callable[[int], None], number: int, run: Any) -> Any:
-    def telling(f: Frame) -> Any:
-        reached(number)
-        return run(f)
-
-    return telling
