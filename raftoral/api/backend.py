@@ -65,19 +65,21 @@ class Backend(Protocol):
         """Let a run that ended without completing go on; return its new generation."""
         ...
 
-    def cancel(self, id: str, *, reason: str = "") -> Awaitable[None]:
+    def cancel(self, id: str, *, reason: str = "", request: str | None = None) -> Awaitable[None]:
         """Ask a run to stop."""
         ...
 
-    def terminate(self, id: str, *, reason: str = "") -> Awaitable[None]:
+    def terminate(
+        self, id: str, *, reason: str = "", request: str | None = None
+    ) -> Awaitable[None]:
         """End a run at once."""
         ...
 
-    def pause(self, id: str, *, reason: str = "") -> Awaitable[None]:
+    def pause(self, id: str, *, reason: str = "", request: str | None = None) -> Awaitable[None]:
         """Let a run begin nothing more."""
         ...
 
-    def resume(self, id: str) -> Awaitable[None]:
+    def resume(self, id: str, *, request: str | None = None) -> Awaitable[None]:
         """Let a paused run go on."""
         ...
 
@@ -159,16 +161,18 @@ class Backend(Protocol):
         """Return all schedules."""
         ...
 
-    def pause_schedule(self, id: str, *, reason: str = "") -> Awaitable[None]:
+    def pause_schedule(
+        self, id: str, *, reason: str = "", request: str | None = None
+    ) -> Awaitable[None]:
         """Let a schedule fire no more."""
         ...
 
-    def resume_schedule(self, id: str) -> Awaitable[None]:
+    def resume_schedule(self, id: str, *, request: str | None = None) -> Awaitable[None]:
         """Let a paused schedule fire again."""
         ...
 
-    def drop_schedule(self, id: str) -> Awaitable[None]:
-        """Remove a schedule."""
+    def drop_schedule(self, id: str, *, revision: int | None = None) -> Awaitable[None]:
+        """Remove a schedule, if it is at ``revision``."""
         ...
 
     def trigger_schedule(self, id: str, *, at: datetime | None = None) -> Awaitable[str]:

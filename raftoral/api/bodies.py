@@ -62,9 +62,20 @@ class RetryRequest:
 
 @dataclass(frozen=True, slots=True)
 class Because:
-    """Why something is asked for; it stands in the history."""
+    """Why something is asked for; it stands in the history.
+
+    The same ``request`` is one change, so repeating is safe.
+    """
 
     reason: str = ""
+    request: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same ``request`` is one change, so repeating is safe."""
+
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

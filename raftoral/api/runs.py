@@ -211,25 +211,25 @@ async def _beat(node: Backend, request: Request) -> object:
 # ------------------------------------------------------------------ stopping
 async def _cancel(node: Backend, request: Request) -> object:
     body = await bodies.read_body(request, bodies.Because)
-    await node.cancel(named(request), reason=body.reason)
+    await node.cancel(named(request), reason=body.reason, request=body.request)
     return bodies.Accepted()
 
 
 async def _terminate(node: Backend, request: Request) -> object:
     body = await bodies.read_body(request, bodies.Because)
-    await node.terminate(named(request), reason=body.reason)
+    await node.terminate(named(request), reason=body.reason, request=body.request)
     return bodies.Accepted()
 
 
 async def _pause(node: Backend, request: Request) -> object:
     body = await bodies.read_body(request, bodies.Because)
-    await node.pause(named(request), reason=body.reason)
+    await node.pause(named(request), reason=body.reason, request=body.request)
     return bodies.Accepted()
 
 
 async def _resume(node: Backend, request: Request) -> object:
-    await bodies.read_body(request, bodies.Nothing)
-    await node.resume(named(request))
+    body = await bodies.read_body(request, bodies.Again)
+    await node.resume(named(request), request=body.request)
     return bodies.Accepted()
 
 
@@ -349,7 +349,7 @@ ENDPOINTS: Final = (
         "Let a paused run go on.",
         _resume,
         bodies.Accepted,
-        bodies.Nothing,
+        bodies.Again,
     ),
     Endpoint(
         "POST",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, get_args
 
 from raftoral.api import bodies
-from raftoral.api.endpoints import Endpoint, choice, moment, named
+from raftoral.api.endpoints import Endpoint, choice, moment, named, optional_number
 from raftoral.errors import InvalidInput
 from raftoral.runtime.views import Overlap, ScheduleView
 
@@ -44,19 +44,19 @@ async def _list(node: Backend, _request: Request) -> object:
 
 
 async def _drop(node: Backend, request: Request) -> object:
-    await node.drop_schedule(named(request))
+    await node.drop_schedule(named(request), revision=optional_number(request, "revision"))
     return bodies.Accepted()
 
 
 async def _pause(node: Backend, request: Request) -> object:
     body = await bodies.read_body(request, bodies.Because)
-    await node.pause_schedule(named(request), reason=body.reason)
+    await node.pause_schedule(named(request), reason=body.reason, request=body.request)
     return bodies.Accepted()
 
 
 async def _resume(node: Backend, request: Request) -> object:
-    await bodies.read_body(request, bodies.Nothing)
-    await node.resume_schedule(named(request))
+    body = await bodies.read_body(request, bodies.Again)
+    await node.resume_schedule(named(request), request=body.request)
     return bodies.Accepted()
 
 
@@ -93,9 +93,10 @@ ENDPOINTS: Final = (
     Endpoint(
         "DELETE",
         "/v1/schedules/{id}",
-        "Remove a schedule; its runs go on.",
+        "Remove a schedule, if it is at that revision; its runs go on.",
         _drop,
         bodies.Accepted,
+        query=(("revision", int),),
     ),
     Endpoint(
         "POST",
@@ -111,7 +112,7 @@ ENDPOINTS: Final = (
         "Let a paused schedule fire again, from now on.",
         _resume,
         bodies.Accepted,
-        bodies.Nothing,
+        bodies.Again,
     ),
     Endpoint(
         "POST",

@@ -6,49 +6,75 @@ from typing import Annotated
 
 import typer
 
-from raftoral.cli.options import DEFAULT_URL, AsJson, Reason, RunIdArgument, Url, client, done
+from raftoral.cli.options import (
+    DEFAULT_URL,
+    AsJson,
+    Reason,
+    Request,
+    RunIdArgument,
+    Url,
+    client,
+    done,
+)
 
 
 def cancel(
-    run_id: RunIdArgument, reason: Reason = "", node: Url = DEFAULT_URL, as_json: AsJson = False
+    run_id: RunIdArgument,
+    reason: Reason = "",
+    request: Request = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a run to stop; it may clean up first.
 
     Its code meets `Cancelled` at its next step, compensations run, and it ends as cancelled.
     """
     with client(node) as http:
-        http.cancel(run_id, reason)
+        http.cancel(run_id, reason, request=request)
     done(f"run {run_id} is asked to stop; `raftoral show` tells when it has", as_json)
 
 
 def terminate(
-    run_id: RunIdArgument, reason: Reason = "", node: Url = DEFAULT_URL, as_json: AsJson = False
+    run_id: RunIdArgument,
+    reason: Reason = "",
+    request: Request = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """End a run at once.
 
     None of its code runs any more, and nothing is taken back.
     """
     with client(node) as http:
-        http.terminate(run_id, reason)
+        http.terminate(run_id, reason, request=request)
     done(f"run {run_id} has ended", as_json)
 
 
 def pause(
-    run_id: RunIdArgument, reason: Reason = "", node: Url = DEFAULT_URL, as_json: AsJson = False
+    run_id: RunIdArgument,
+    reason: Reason = "",
+    request: Request = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Let a run begin nothing more.
 
     What is under way still ends, and timers go on counting.
     """
     with client(node) as http:
-        http.pause(run_id, reason)
+        http.pause(run_id, reason, request=request)
     done(f"run {run_id} is paused; `raftoral resume {run_id}` lets it go on", as_json)
 
 
-def resume(run_id: RunIdArgument, node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def resume(
+    run_id: RunIdArgument,
+    request: Request = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
     """Let a paused run go on."""
     with client(node) as http:
-        http.resume(run_id)
+        http.resume(run_id, request=request)
     done(f"run {run_id} goes on", as_json)
 
 

@@ -21,6 +21,10 @@ Url = Annotated[
 DEFAULT_URL = "http://127.0.0.1:7480"
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it stands in the history.")]
+Request = Annotated[
+    str | None,
+    typer.Option("--request", metavar="ID", help="The same id is one change, however often."),
+]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
 
 

@@ -10,6 +10,7 @@ from raftoral.cli.options import (
     DEFAULT_URL,
     AsJson,
     Reason,
+    Request,
     Url,
     client,
     done,
@@ -164,19 +165,25 @@ def show(schedule: Id, node: Url = DEFAULT_URL, as_json: AsJson = False) -> None
 
 @app.command()
 def pause(
-    schedule: Id, reason: Reason = "", node: Url = DEFAULT_URL, as_json: AsJson = False
+    schedule: Id,
+    reason: Reason = "",
+    request: Request = None,
+    node: Url = DEFAULT_URL,
+    as_json: AsJson = False,
 ) -> None:
     """Let a schedule fire no more."""
     with client(node) as http:
-        http.pause_schedule(schedule, reason)
+        http.pause_schedule(schedule, reason, request=request)
     done(f"schedule {schedule} is paused", as_json)
 
 
 @app.command()
-def resume(schedule: Id, node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+def resume(
+    schedule: Id, request: Request = None, node: Url = DEFAULT_URL, as_json: AsJson = False
+) -> None:
     """Let a paused schedule fire again, from now on."""
     with client(node) as http:
-        http.resume_schedule(schedule)
+        http.resume_schedule(schedule, request=request)
     done(f"schedule {schedule} goes on", as_json)
 
 

@@ -1,6 +1,6 @@
 """A blocking client of one node's HTTP API; it raises what the node raised.
 
-Ids of runs, signals, updates and moments are made here when the caller gives none, so a request
+Ids of runs, signals, updates, changes and moments are made here when the caller gives none, so a request
 whose answer was lost can be repeated without anything happening twice.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from raftoral.client.connection import DEFAULT_URL, Connection, segment
 from raftoral.convert import from_plain, to_json
+from raftoral.errors import UnknownSchedule
 from raftoral.runtime.views import (
     ClusterView,
     DefinitionView,
@@ -255,21 +256,21 @@ class Client:
         self._node.send("POST", "/v1/callbacks/beat", {"token": token})
 
     # -------------------------------------------------------------- stopping
-    def cancel(self, run_id: str, reason: str = "") -> None:
-        """Ask a run to stop."""
-        self._node.send("POST", f"{_run(run_id)}/cancel", {"reason": reason})
+    def cancel(self, run_id: str, reason: str = "", *, request: str | None = None) -> None:
+        """Ask a run to stop; here and below the same ``request`` is one change."""
+        self._node.send("POST", f"{_run(run_id)}/cancel", _asked(request, reason=reason))
 
-    def terminate(self, run_id: str, reason: str = "") -> None:
+    def terminate(self, run_id: str, reason: str = "", *, request: str | None = None) -> None:
         """End a run at once; none of its code runs any more."""
-        self._node.send("POST", f"{_run(run_id)}/terminate", {"reason": reason})
+        self._node.send("POST", f"{_run(run_id)}/terminate", _asked(request, reason=reason))
 
-    def pause(self, run_id: str, reason: str = "") -> None:
+    def pause(self, run_id: str, reason: str = "", *, request: str | None = None) -> None:
         """Let a run begin nothing more."""
-        self._node.send("POST", f"{_run(run_id)}/pause", {"reason": reason})
+        self._node.send("POST", f"{_run(run_id)}/pause", _asked(request, reason=reason))
 
-    def resume(self, run_id: str) -> None:
+    def resume(self, run_id: str, *, request: str | None = None) -> None:
         """Let a paused run go on."""
-        self._node.send("POST", f"{_run(run_id)}/resume")
+        self._node.send("POST", f"{_run(run_id)}/resume", _asked(request))
 
     # -------------------------------------------------------------- schedules
     def put_schedule(
@@ -308,17 +309,24 @@ class Client:
         """Return all schedules, by id."""
         return _views(self._node.get("/v1/schedules"), "schedules", ScheduleView)
 
-    def pause_schedule(self, schedule: str, reason: str = "") -> None:
-        """Let a schedule fire no more."""
-        self._node.send("POST", f"{_schedule(schedule)}/pause", {"reason": reason})
+    def pause_schedule(
+        self, schedule: str, reason: str = "", *, request: str | None = None
+    ) -> None:
+        """Let a schedule fire no more; the same ``request`` does so once."""
+        body = _asked(request, reason=reason)
+        self._node.send("POST", f"{_schedule(schedule)}/pause", body)
 
-    def resume_schedule(self, schedule: str) -> None:
-        """Let a paused schedule fire again, from now on."""
-        self._node.send("POST", f"{_schedule(schedule)}/resume")
+    def resume_schedule(self, schedule: str, *, request: str | None = None) -> None:
+        """Let a paused schedule fire again, from now on; the same ``request`` does so once."""
+        self._node.send("POST", f"{_schedule(schedule)}/resume", _asked(request))
 
     def drop_schedule(self, schedule: str) -> None:
-        """Remove a schedule; its runs go on."""
-        self._node.send("DELETE", _schedule(schedule))
+        """Remove a schedule as it is now; its runs go on. One that is not there is fine."""
+        try:
+            revision = self.schedule(schedule).revision
+        except UnknownSchedule:
+            return
+        self._node.send("DELETE", f"{_schedule(schedule)}?revision={revision}")
 
     def trigger_schedule(self, schedule: str, at: datetime | None = None) -> str:
         """Start a run of a schedule now, whatever goes on; return its id."""
@@ -347,6 +355,11 @@ class Client:
     def healthy(self) -> bool:
         """Tell whether the node is there and can serve."""
         return self._node.is_healthy()
+
+
+def _asked(request: str | None, **fields: Value) -> Value:
+    """Return the body of a change, with an id that makes repeating it safe."""
+    return {**fields, "request": request or uuid.uuid4().hex}
 
 
 def _run(run_id: str) -> str:

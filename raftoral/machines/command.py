@@ -5,7 +5,7 @@ So `apply` meets well-formed commands only; anything else becomes a refusal, equ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, get_args, get_origin, get_type_hints
 
 from raftoral.codec import pack_record, unpack_record
@@ -46,16 +46,20 @@ class Decoder:
     """Reads commands of some kinds, each known by its tag."""
 
     def __init__(self, kinds: Iterable[type[Command]]) -> None:
-        self._kinds = {kind.tag: (kind, _types(kind)) for kind in kinds}
+        self._kinds = {kind.tag: (kind, _types(kind), _needed(kind)) for kind in kinds}
 
     def decode(self, data: bytes) -> Command:
-        """Return the command of log bytes; `UsageError` if they hold none."""
+        """Return the command of log bytes; `UsageError` if they hold none.
+
+        Fields with a default may be missing at the end: entries are read that were written before
+        there were such fields.
+        """
         try:
             tag, *values = unpack_record(data)
-            kind, types = self._kinds[tag]
+            kind, types, needed = self._kinds[tag]
         except (CorruptionError, KeyError, ValueError, TypeError):
             raise UsageError("these bytes hold no command") from None
-        if len(values) != len(types) or not all(map(_fits, values, types)):
+        if not needed <= len(values) <= len(types) or not all(map(_fits, values, types)):
             raise UsageError(f"the fields of this `{tag}` command are not what they must be")
         return kind(*values)
 
@@ -63,6 +67,11 @@ class Decoder:
 def _types(kind: type[Command]) -> list[Any]:
     hints = get_type_hints(kind)
     return [_base(hints[field.name]) for field in fields(kind)]
+
+
+def _needed(kind: type[Command]) -> int:
+    """Return how many fields have no default."""
+    return sum(each.default is each.default_factory is MISSING for each in fields(kind))
 
 
 def _fits(value: Any, kind: Any) -> bool:

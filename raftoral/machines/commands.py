@@ -1,6 +1,8 @@
 """Every command that may stand in a log. Each says what makes repeating it safe.
 
-What users bring (inputs, payloads, results) is packed; times are milliseconds on a group's clock.
+A new field comes last and has a default, which older entries are read with. ``request`` is the id of
+a user's request, empty for none: with it a copy changes nothing more, however late it comes
+(`raftoral.machines.repeats`). What users bring (inputs, payloads, results) is packed; times are milliseconds on a group's clock.
 """
 
 from __future__ import annotations
@@ -8,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-# The field types are read at run time, to check what a log holds.
-from raftoral.ids import (  # noqa: TC001
+from raftoral.ids import (
     Epoch,
     GroupId,
     Index,
@@ -23,6 +24,7 @@ from raftoral.machines.command import Command, Decoder
 
 JOIN, REJECT, RETRY_FAILED = "join", "reject", "retry_failed"
 POLICIES: Final = (JOIN, REJECT, RETRY_FAILED)
+ANY_REVISION: Final = Index(0)
 
 
 # ------------------------------------------------------------------ groups 1..n: a run's life
@@ -81,37 +83,41 @@ class Many(Command):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(Command):
-    """Ask a run to stop. A run is asked once; again changes nothing."""
+    """Ask a run to stop. A run is asked once; again changes nothing. A ``request`` is one."""
 
     tag = "cancel"
     run_id: RunId
     reason: str
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminate(Command):
-    """End a run at once; none of its code runs any more. Again changes nothing."""
+    """End a run at once; none of its code runs any more. A ``request`` ends it once."""
 
     tag = "terminate"
     run_id: RunId
     reason: str
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause(Command):
-    """Let a run's owner begin nothing more. It sets a state; again changes nothing."""
+    """Let a run's owner begin nothing more. A ``request`` does so once."""
 
     tag = "pause"
     run_id: RunId
     reason: str
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Resume(Command):
-    """Let a paused run go on. It sets a state; again changes nothing."""
+    """Let a paused run go on. A ``request`` does so once."""
 
     tag = "resume"
     run_id: RunId
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,28 +273,31 @@ class PutSchedule(Command):
 
 @dataclass(frozen=True, slots=True)
 class PauseSchedule(Command):
-    """Let a schedule fire no more. It sets a state; again changes nothing."""
+    """Let a schedule fire no more. A ``request`` does so once."""
 
     tag = "pauseschedule"
     schedule: str
     reason: str
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeSchedule(Command):
-    """Let a paused schedule fire again, first at ``next_at``. Again changes nothing."""
+    """Let a paused schedule fire again, first at ``next_at``. A ``request`` does so once."""
 
     tag = "resumeschedule"
     schedule: str
     next_at: Millis
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DropSchedule(Command):
-    """Remove a schedule; its runs go on. One that is not there is fine."""
+    """Remove a schedule as of ``revision`` (0: any); its runs go on. One that is not there is fine."""
 
     tag = "dropschedule"
     schedule: str
+    revision: Index = ANY_REVISION
 
 
 @dataclass(frozen=True, slots=True)

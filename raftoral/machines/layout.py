@@ -2,13 +2,13 @@
 
 Of the group: ``c`` clock, ``k`` members, ``s`` slots, ``n/<what>`` counts, ``y`` the last message's
 number, ``x/<number>`` messages to other groups, ``w/<group>`` the first message of a group that may
-still come, ``v/<group><number>`` the runs that messages began, ``z/<id>`` schedules and ``d/<due>``
-when they fire.
+still come, ``v/<group><number>`` the runs that messages began, ``z/<id>`` schedules, ``g/<id>`` what
+was answered to requests about them, and ``d/<due>`` when they fire.
 
 Of a run, under ``r/<id>/``: ``s`` its record, ``h/<position>`` events, ``t/<path>`` timers,
 ``c/<path>`` children, ``k/<path>`` callbacks, ``q/<path>`` cells that are searched, ``m/`` and ``u/``
 the mailboxes of signals and updates, ``i/`` and ``j/`` the ids seen of each, ``f/`` how many each
-mailbox ever got.
+mailbox ever got, ``g`` what was answered to requests about it.
 
 Indexes of runs: ``a/`` live, ``o/<node>/`` by owner, ``p/`` parked, ``e/<ended>`` those that may be
 forgotten, ``l/<facet><started>`` lists.
@@ -85,6 +85,11 @@ def callback_key(run_id: RunId, path: str) -> bytes:
     return run_prefix(run_id) + b"k/" + path.encode()
 
 
+def requests_key(run_id: RunId) -> bytes:
+    """Return the key of what was answered to requests about a run."""
+    return run_prefix(run_id) + b"g"
+
+
 def cell_key(run_id: RunId, path: str) -> bytes:
     """Return the key of a cell that is searched."""
     return run_prefix(run_id) + b"q/" + path.encode()
@@ -136,6 +141,11 @@ def began_key(group: int, number: int, run_id: str) -> bytes:
 def schedule_key(schedule: str) -> bytes:
     """Return the key of a schedule."""
     return SCHEDULES + schedule.encode()
+
+
+def schedule_requests_key(schedule: str) -> bytes:
+    """Return the key of what was answered to requests about a schedule."""
+    return b"g/" + schedule.encode()
 
 
 def due_key(at: int, schedule: str) -> bytes:

@@ -5,22 +5,25 @@ Each writes an arrival into the history at any moment. The rule it keeps: asking
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from raftoral.errors import CorruptionError, UsageError
-from raftoral.machines import children, runs
+from raftoral.machines import children, commands, layout, repeats, runs
 from raftoral.machines.growing import arrive, finish
 from raftoral.machines.runs import PARKED, PAUSED, RUNNING, TERMINATED
 from raftoral.machines.step import Refused, canonical, found
 from raftoral.replay import history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.ids import NodeId
-    from raftoral.machines import commands
     from raftoral.machines.base import Result
     from raftoral.machines.runs import Run
     from raftoral.machines.step import Step
     from raftoral.values import Value
+
+C = TypeVar("C", commands.Cancel, commands.Terminate, commands.Pause, commands.Resume)
 
 REASON_LENGTH_MAX = 2_000
 
@@ -47,7 +50,10 @@ def check_live(run: Run) -> None:
 
 def cancel(step: Step, command: commands.Cancel) -> Result:
     """Ask a run to stop, once: its code meets `Cancelled` at its next effect (semantics 7.3)."""
-    run = found(step, command.run_id)
+    return _asked(step, command, _cancel)
+
+
+def _cancel(step: Step, run: Run, command: commands.Cancel) -> Result:
     if run.cancel_asked:
         return ["ok", "asked"]
     check_live(run)
@@ -58,7 +64,10 @@ def cancel(step: Step, command: commands.Cancel) -> Result:
 
 def terminate(step: Step, command: commands.Terminate) -> Result:
     """End a run now."""
-    run = found(step, command.run_id)
+    return _asked(step, command, _terminate)
+
+
+def _terminate(step: Step, run: Run, command: commands.Terminate) -> Result:
     if run.status == TERMINATED:
         return ["ok", TERMINATED]
     check_live(run)
@@ -69,7 +78,10 @@ def terminate(step: Step, command: commands.Terminate) -> Result:
 
 def pause(step: Step, command: commands.Pause) -> Result:
     """Let the owner begin nothing more; what is under way is still settled."""
-    run = found(step, command.run_id)
+    return _asked(step, command, _pause)
+
+
+def _pause(step: Step, run: Run, command: commands.Pause) -> Result:
     check_live(run)
     if run.paused is not None:
         return ["ok", PAUSED]
@@ -85,7 +97,10 @@ def pause(step: Step, command: commands.Pause) -> Result:
 
 def resume(step: Step, command: commands.Resume) -> Result:
     """Let a paused run go on."""
-    run = found(step, command.run_id)
+    return _asked(step, command, _resume)
+
+
+def _resume(step: Step, run: Run, _command: commands.Resume) -> Result:
     check_live(run)
     if run.paused is None:
         return ["ok", run.status]
@@ -93,6 +108,13 @@ def resume(step: Step, command: commands.Resume) -> Result:
     resumed = run._replace(paused=None, status=status, reason="" if run.owner else run.reason)
     arrive(step, run, resumed, history.Resumed())
     return ["ok", status]
+
+
+def _asked(step: Step, command: C, change: Callable[[Step, Run, C], Result]) -> Result:
+    """Change a run as a user asks, the same request once."""
+    run = found(step, command.run_id)
+    key = layout.requests_key(run.id)
+    return repeats.once(step, key, command.request, lambda: change(step, run, command))
 
 
 def child_done(step: Step, command: commands.ChildDone) -> Result:

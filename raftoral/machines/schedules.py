@@ -18,6 +18,7 @@ from raftoral.machines.children import Parent
 from raftoral.machines.events import ScheduleChanged
 from raftoral.machines.lifecycle import check_reason
 from raftoral.machines.outbox import Begin
+from raftoral.machines.repeats import once
 from raftoral.machines.runs import NEVER
 from raftoral.machines.step import Refused, canonical, check_slot
 from raftoral.replay.history import DUE_MAX
@@ -138,21 +139,28 @@ def put(step: Step, command: commands.PutSchedule) -> Result:
 def pause(step: Step, command: commands.PauseSchedule) -> Result:
     """Let a schedule fire no more; a run that waits for another is left out."""
     known = _found(step.txn, command.schedule)
-    if known.paused is None:
-        reason = check_reason(command.reason)
-        left_out = known.left_out + bool(known.waiting)
-        new = replace(known, paused=reason, waiting=NEVER, left_out=left_out)
-        _store(step, new, known)
-    return ["ok", "paused"]
+
+    def change() -> Result:
+        if known.paused is None:
+            reason = check_reason(command.reason)
+            left_out = known.left_out + bool(known.waiting)
+            _store(step, replace(known, paused=reason, waiting=NEVER, left_out=left_out), known)
+        return ["ok", "paused"]
+
+    return once(step, layout.schedule_requests_key(known.id), command.request, change)
 
 
 def resume(step: Step, command: commands.ResumeSchedule) -> Result:
     """Let a paused schedule fire again."""
     known = _found(step.txn, command.schedule)
-    if known.paused is not None:
-        next_at = _bounded(known.plan, command.next_at)
-        _store(step, replace(known, paused=None, next_at=next_at), known)
-    return ["ok", "resumed"]
+
+    def change() -> Result:
+        if known.paused is not None:
+            next_at = _bounded(known.plan, command.next_at)
+            _store(step, replace(known, paused=None, next_at=next_at), known)
+        return ["ok", "resumed"]
+
+    return once(step, layout.schedule_requests_key(known.id), command.request, change)
 
 
 def drop(step: Step, command: commands.DropSchedule) -> Result:
@@ -160,7 +168,10 @@ def drop(step: Step, command: commands.DropSchedule) -> Result:
     known = find(step.txn, command.schedule)
     if known is None:
         return ["ok", "absent"]
+    if command.revision not in (0, known.revision):
+        raise _changed(known)
     step.txn.delete(layout.schedule_key(known.id))
+    step.txn.delete(layout.schedule_requests_key(known.id))
     if known.due is not None:
         step.txn.delete(layout.due_key(known.due, known.id))
     layout.add(step.txn, "schedules", -1)
@@ -172,9 +183,7 @@ def backfill(step: Step, command: commands.Backfill) -> Result:
     """Start the runs of moments that did not fire, without regard to what goes on."""
     known = _found(step.txn, command.schedule)
     if command.revision != known.revision:
-        raise Refused(
-            "schedule_conflict", f"schedule {known.id} is at revision {known.revision} by now"
-        )
+        raise _changed(known)
     if len(command.times) > BACKFILL_MAX:
         raise LimitExceeded(
             f"{len(command.times):,} runs at once; backfill at most {BACKFILL_MAX:,}, in parts"
@@ -296,6 +305,12 @@ def _store(step: Step, new: Schedule, old: Schedule | None) -> None:
 def _decode(schedule: str, data: bytes) -> Schedule:
     values: list[Any] = unpack_record(data)
     return Schedule(schedule, *values)
+
+
+def _changed(known: Schedule) -> Refused:
+    return Refused(
+        "schedule_conflict", f"schedule {known.id} is at revision {known.revision} by now"
+    )
 
 
 def _found(reader: Reader, schedule: str) -> Schedule:

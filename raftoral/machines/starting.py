@@ -17,6 +17,7 @@ from raftoral.machines.events import RunStarted
 from raftoral.machines.lifecycle import status_of
 from raftoral.machines.owners import NOBODY_YET
 from raftoral.machines.placement import home_of
+from raftoral.machines.repeats import check_request
 from raftoral.machines.runs import COMPLETED, Run
 from raftoral.machines.step import Refused, check_slot, value_of
 from raftoral.replay import history
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from raftoral.machines.step import Step
 
 LIVE_RUNS_MAX: Final = 200_000
-REQUEST_LENGTH_MAX: Final = 200
 
 
 def start(step: Step, command: commands.StartRun) -> Result:
@@ -41,8 +41,7 @@ def start(step: Step, command: commands.StartRun) -> Result:
     if command.policy not in POLICIES:
         raise UsageError(f"a policy is one of {', '.join(POLICIES)}, not {command.policy!r:.40}")
     search.check_names(command.search)
-    if len(command.request) > REQUEST_LENGTH_MAX:
-        raise UsageError(f"the id of a request has at most {REQUEST_LENGTH_MAX} characters")
+    check_request(command.request)
     known = runs.find(step.txn, command.run_id)
     if known is not None and not _gives_way(known, command):
         return _join(step, known, command, parent)

@@ -142,21 +142,25 @@ class RunCalls(Asking):
             lambda engine: engine.services.requests.update(run_id, update, payload, id, timeout)
         )
 
-    async def cancel(self, id: str, *, reason: str = "") -> None:
-        """Ask a run to stop: `Cancelled` meets its code at the next effect, then it ends."""
-        await self._ask(lambda engine: engine.services.requests.cancel(id, reason))
+    async def cancel(self, id: str, *, reason: str = "", request: str | None = None) -> None:
+        """Ask a run to stop: `Cancelled` meets its code at the next effect, then it ends.
 
-    async def terminate(self, id: str, *, reason: str = "") -> None:
+        Asked again with the same ``request``, a run is cancelled, terminated, paused or resumed once,
+        however late the first asking takes effect; the last 64 ids are remembered.
+        """
+        await self._ask(lambda engine: engine.services.requests.cancel(id, reason, request))
+
+    async def terminate(self, id: str, *, reason: str = "", request: str | None = None) -> None:
         """End a run at once: none of its code runs any more, nothing is compensated."""
-        await self._ask(lambda engine: engine.services.requests.terminate(id, reason))
+        await self._ask(lambda engine: engine.services.requests.terminate(id, reason, request))
 
-    async def pause(self, id: str, *, reason: str = "") -> None:
+    async def pause(self, id: str, *, reason: str = "", request: str | None = None) -> None:
         """Let a run begin nothing more; what is under way is still settled, timers still count."""
-        await self._ask(lambda engine: engine.services.requests.pause(id, reason))
+        await self._ask(lambda engine: engine.services.requests.pause(id, reason, request))
 
-    async def resume(self, id: str) -> None:
+    async def resume(self, id: str, *, request: str | None = None) -> None:
         """Let a paused run go on."""
-        await self._ask(lambda engine: engine.services.requests.resume(id))
+        await self._ask(lambda engine: engine.services.requests.resume(id, request))
 
     async def retry(self, id: str, *, generation: int | None = None) -> int:
         """Let a run that failed, was cancelled or terminated go on from before what it failed by.
@@ -313,17 +317,22 @@ class ScheduleCalls(Asking):
         """Return all schedules, by id."""
         return await self._ask(lambda engine: engine.services.schedules.all())
 
-    async def pause_schedule(self, id: str, *, reason: str = "") -> None:
+    async def pause_schedule(
+        self, id: str, *, reason: str = "", request: str | None = None
+    ) -> None:
         """Let a schedule fire no more; times that come meanwhile are not made up for."""
-        await self._ask(lambda engine: engine.services.schedules.pause(id, reason))
+        await self._ask(lambda engine: engine.services.schedules.pause(id, reason, request))
 
-    async def resume_schedule(self, id: str) -> None:
+    async def resume_schedule(self, id: str, *, request: str | None = None) -> None:
         """Let a paused schedule fire again, from now on."""
-        await self._ask(lambda engine: engine.services.schedules.resume(id))
+        await self._ask(lambda engine: engine.services.schedules.resume(id, request))
 
-    async def drop_schedule(self, id: str) -> None:
-        """Remove a schedule; its runs go on. One that is not there is fine."""
-        await self._ask(lambda engine: engine.services.schedules.drop(id))
+    async def drop_schedule(self, id: str, *, revision: int | None = None) -> None:
+        """Remove a schedule; its runs go on. One that is not there is fine.
+
+        `ScheduleConflict` if it is not at ``revision`` any more.
+        """
+        await self._ask(lambda engine: engine.services.schedules.drop(id, revision))
 
     async def trigger_schedule(self, id: str, *, at: datetime | None = None) -> str:
         """Start a run of a schedule now, whatever goes on; return the run's id.

@@ -85,25 +85,25 @@ class Requests:
         return chosen
 
     # -------------------------------------------------------------- its life
-    async def cancel(self, run_id: str, reason: str) -> None:
+    async def cancel(self, run_id: str, reason: str, request: str | None = None) -> None:
         """Ask a run to stop."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Cancel(chosen, reason))
+        await self._say(chosen, Cancel(chosen, reason, request or uuid4().hex))
 
-    async def terminate(self, run_id: str, reason: str) -> None:
+    async def terminate(self, run_id: str, reason: str, request: str | None = None) -> None:
         """End a run at once."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Terminate(chosen, reason))
+        await self._say(chosen, Terminate(chosen, reason, request or uuid4().hex))
 
-    async def pause(self, run_id: str, reason: str) -> None:
+    async def pause(self, run_id: str, reason: str, request: str | None = None) -> None:
         """Let a run begin nothing more."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Pause(chosen, reason))
+        await self._say(chosen, Pause(chosen, reason, request or uuid4().hex))
 
-    async def resume(self, run_id: str) -> None:
+    async def resume(self, run_id: str, request: str | None = None) -> None:
         """Let a paused run go on."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Resume(chosen))
+        await self._say(chosen, Resume(chosen, request or uuid4().hex))
 
     # -------------------------------------------------------------- what it is sent
     async def signal(self, run_id: str, name: str, payload: object, signal_id: str | None) -> None:

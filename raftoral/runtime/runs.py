@@ -77,21 +77,21 @@ class Run(Generic[R]):
         """Return what a query makes of the run's committed cells."""
         return await self._node.query(self.id, query, consistent=consistent)
 
-    async def cancel(self, *, reason: str = "") -> None:
+    async def cancel(self, *, reason: str = "", request: str | None = None) -> None:
         """Ask the run to stop."""
-        await self._node.cancel(self.id, reason=reason)
+        await self._node.cancel(self.id, reason=reason, request=request)
 
-    async def terminate(self, *, reason: str = "") -> None:
+    async def terminate(self, *, reason: str = "", request: str | None = None) -> None:
         """End the run at once."""
-        await self._node.terminate(self.id, reason=reason)
+        await self._node.terminate(self.id, reason=reason, request=request)
 
-    async def pause(self, *, reason: str = "") -> None:
+    async def pause(self, *, reason: str = "", request: str | None = None) -> None:
         """Let the run begin nothing more."""
-        await self._node.pause(self.id, reason=reason)
+        await self._node.pause(self.id, reason=reason, request=request)
 
-    async def resume(self) -> None:
+    async def resume(self, *, request: str | None = None) -> None:
         """Let the paused run go on."""
-        await self._node.resume(self.id)
+        await self._node.resume(self.id, request=request)
 
     async def retry(self) -> int:
         """Let the run go on if it ended without completing; return its new generation."""

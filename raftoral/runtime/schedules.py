@@ -8,6 +8,7 @@ they fire is the work of whoever leads their group: `raftoral.runtime.firing`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import uuid4
 
 from raftoral.codec import pack, unpack
 from raftoral.convert import to_plain
@@ -149,19 +150,27 @@ class Schedules:
         behind = max(self._now(), spec.start_at - 1)
         return Calendar(spec.when, spec.zone).after(Millis(behind)) or Millis(0)
 
-    async def pause(self, schedule: str, reason: str) -> None:
-        """Let a schedule fire no more."""
-        await self._say(schedule, PauseSchedule(schedule, reason))
+    async def pause(self, schedule: str, reason: str, request: str | None = None) -> None:
+        """Let a schedule fire no more; the same ``request`` does so once."""
+        await self._say(schedule, PauseSchedule(schedule, reason, request or uuid4().hex))
 
-    async def resume(self, schedule: str) -> None:
-        """Let a paused schedule fire again, from now on."""
+    async def resume(self, schedule: str, request: str | None = None) -> None:
+        """Let a paused schedule fire again, from now on; the same ``request`` does so once."""
         view = await self.show(schedule)
         next_at = self._next(await self._stored(view.spec))
-        await self._say(schedule, ResumeSchedule(schedule, next_at))
+        await self._say(schedule, ResumeSchedule(schedule, next_at, request or uuid4().hex))
 
-    async def drop(self, schedule: str) -> None:
-        """Remove a schedule; one that is not there is fine."""
-        await self._say(schedule, DropSchedule(schedule))
+    async def drop(self, schedule: str, revision: int | None = None) -> None:
+        """Remove a schedule; one that is not there is fine.
+
+        `ScheduleConflict` if it is not at ``revision`` any more; None is the one that it is at now.
+        """
+        if revision is None:
+            known = await self._known(schedule)
+            if known is None:
+                return
+            revision = known.revision
+        await self._say(schedule, DropSchedule(schedule, Index(revision)))
 
     async def trigger(self, schedule: str, at: int | None) -> RunId:
         """Start a run now, whatever goes on; return its id. The same moment ``at`` is one run."""

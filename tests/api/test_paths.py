@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -38,13 +39,37 @@ class Exactly:
     __hash__ = None  # type: ignore[assignment]
 
 
+class Some:
+    """Equal to any id that a client makes."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and len(other) == 32
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+SOME = Some()
+
+
 @pytest.mark.parametrize(
     ("use", "expected", "answer"),
     [
-        (lambda c: c.cancel("r", "enough"), ("cancel", ("r",), {"reason": "enough"}), None),
-        (lambda c: c.terminate(CHILD), ("terminate", (CHILD,), {"reason": ""}), None),
-        (lambda c: c.pause("r", "lunch"), ("pause", ("r",), {"reason": "lunch"}), None),
-        (lambda c: c.resume("a b"), ("resume", ("a b",), {}), None),
+        (
+            lambda c: c.cancel("r", "enough", request="q"),
+            ("cancel", ("r",), {"reason": "enough", "request": "q"}),
+            None,
+        ),
+        (
+            lambda c: c.terminate(CHILD),
+            ("terminate", (CHILD,), {"reason": "", "request": SOME}),
+            None,
+        ),
+        (
+            lambda c: c.pause("r", "lunch"),
+            ("pause", ("r",), {"reason": "lunch", "request": SOME}),
+            None,
+        ),
+        (lambda c: c.resume("a b"), ("resume", ("a b",), {"request": SOME}), None),
         (
             lambda c: c.update("r", "add it", 3, id="u1", timeout=2),
             ("update", ("r", "add it", 3), {"id": "u1", "timeout": pytest.approx(2, abs=0.5)}),
@@ -92,11 +117,14 @@ class Exactly:
         (lambda c: c.schedules(), ("schedules", (), {}), [SCHEDULE]),
         (
             lambda c: c.pause_schedule("nightly", "holiday"),
-            ("pause_schedule", ("nightly",), {"reason": "holiday"}),
+            ("pause_schedule", ("nightly",), {"reason": "holiday", "request": SOME}),
             None,
         ),
-        (lambda c: c.resume_schedule("nightly"), ("resume_schedule", ("nightly",), {}), None),
-        (lambda c: c.drop_schedule("nightly"), ("drop_schedule", ("nightly",), {}), None),
+        (
+            lambda c: c.resume_schedule("nightly", request="q"),
+            ("resume_schedule", ("nightly",), {"request": "q"}),
+            None,
+        ),
         (
             lambda c: c.trigger_schedule("nightly", NINE),
             ("trigger_schedule", ("nightly",), {"at": NINE}),
@@ -116,6 +144,32 @@ def test_what_a_client_asks_reaches_the_node(
     node = FakeNode()
     assert with_client(node, use) == answer
     assert node.calls == [expected]
+
+
+def test_a_schedule_is_dropped_as_it_was_seen() -> None:
+    """A drop whose answer was lost and that is asked again removes no schedule put since then."""
+    node = FakeNode()
+    with_client(node, lambda client: client.drop_schedule("nightly"))
+    assert node.calls == [
+        ("schedule", ("nightly",), {}),
+        ("drop_schedule", ("nightly",), {"revision": SCHEDULE.revision}),
+    ]
+
+
+def test_a_change_that_is_repeated_carries_the_same_request() -> None:
+    """A client that got no answer asks with the same id, so that the change is made once."""
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["request"])
+        if len(asked) % 2:
+            raise httpx.ReadError("gone")
+        return httpx.Response(200, json={"ok": True})
+
+    with Client(transport=httpx.MockTransport(handler)) as client:
+        client.pause("r")
+        client.pause("r")
+    assert asked[0] == asked[1] != asked[2] == asked[3]
 
 
 def test_a_start_carries_its_policy_and_a_fork_its_place() -> None:

@@ -35,7 +35,7 @@ def plausible(chance: Random, reader: Reader) -> bytes:
     run_id = chance.choice(live or some_ids(reader))
     run = runs.find(reader, run_id)
     epoch = run.epoch if run is not None and chance.random() < 0.9 else Epoch(chance.randrange(9))
-    match chance.randrange(29):
+    match chance.randrange(30):
         case 0 | 1 | 2:
             return start(chance, chance.choice(IDS)).encode()
         case 3 | 4 | 5 | 6 | 7 | 8:
@@ -59,7 +59,7 @@ def plausible(chance: Random, reader: Reader) -> bytes:
                 settle(chance, reader, each, epoch, runs.find(reader, each)) for each in IDS[:2]
             ]
             return commands.Many([*parts, delivery(chance, reader)]).encode()
-        case 15:
+        case 15 | 29:
             return lifecycle(chance, chance.choice(some_ids(reader))).encode()
         case 16 | 17:
             return callback(chance, reader, run_id)
@@ -101,13 +101,20 @@ def retry(chance: Random, reader: Reader, run_id: RunId) -> commands.RetryRun:
 
 
 def fork(chance: Random, reader: Reader, run_id: RunId) -> bytes:
-    """Return a fork of a run, at some event."""
-    events = runs.history(reader, run_id)
-    position = Position(chance.randrange(len(events) + 1))
-    run = runs.find(reader, run_id)
-    name, generation = ("w", 0) if run is None else (run.name, run.generation)
+    """Return a fork of a run, at some event; sometimes one that was made before."""
+    made = runs.find(reader, chance.choice(FORKS))
+    if made is not None and made.source and chance.random() < 0.2:
+        source, at = made.source.rsplit("@", 1)
+        run_id, events, position = RunId(source), [], Position(int(at))
+        target, name, generation = made.id, made.name, made.generation
+    else:
+        events = runs.history(reader, run_id)
+        position = Position(chance.randrange(len(events) + 1))
+        run = runs.find(reader, run_id)
+        name, generation = ("w", 0) if run is None else (run.name, run.generation)
+        target = chance.choice(FORKS)
     return commands.Adopt(
-        chance.choice(FORKS),
+        target,
         run_id,
         position,
         generation,
@@ -135,13 +142,13 @@ def scheduling(chance: Random, reader: Reader) -> bytes:
                 spec = replace(spec, catch_up=50, start_at=Millis(900), end_at=Millis(9_000))
             return commands.PutSchedule(name, spec.encode(), revision, later).encode()
         case 2:
-            return commands.PauseSchedule(name, "reason").encode()
+            return commands.PauseSchedule(name, "reason", some_request(chance)).encode()
         case 3:
-            return commands.ResumeSchedule(name, later).encode()
+            return commands.ResumeSchedule(name, later, some_request(chance)).encode()
         case 4:
             if chance.random() < 0.7:
                 return commands.Backfill(name, revision, [1_000, max(1, now)]).encode()
-            return commands.DropSchedule(name).encode()
+            return commands.DropSchedule(name, chance.choice((revision, Index(0)))).encode()
         case _:
             at = later if known is None or chance.random() < 0.1 else known.next_at
             then = Millis(at + 20 if chance.random() < 0.9 else at)
@@ -162,15 +169,21 @@ def start(chance: Random, run_id: RunId, parent: bytes = b"") -> commands.StartR
 
 def lifecycle(chance: Random, run_id: RunId) -> commands.Command:
     """Return what somebody asks of a run."""
+    request = some_request(chance)
     match chance.randrange(7):
         case 0 | 1:
-            return commands.Cancel(run_id, "reason")
+            return commands.Cancel(run_id, "reason", request)
         case 2:
-            return commands.Terminate(run_id, "reason")
+            return commands.Terminate(run_id, "reason", request)
         case 3 | 4:
-            return commands.Pause(run_id, "reason")
+            return commands.Pause(run_id, "reason", request)
         case _:
-            return commands.Resume(run_id)
+            return commands.Resume(run_id, request)
+
+
+def some_request(chance: Random) -> str:
+    """Return the id of a request: often none, often one that was there."""
+    return "" if chance.random() < 0.5 else f"q{chance.randrange(30)}"
 
 
 def token(run_id: RunId, generation: int, secret: int = 0) -> str:

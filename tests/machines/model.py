@@ -22,11 +22,17 @@ from raftoral.machines.step import Refused
 from raftoral.replay import history
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.machines.commands import Command
 
 
 class No(Exception):
     """A refusal, by its code."""
+
+
+class Kept(No):
+    """A refusal that is remembered with everything else."""
 
 
 @dataclass
@@ -65,6 +71,7 @@ class ModelSchedule:
     waiting: int = 0
     fired: int = 0
     left_out: int = 0
+    asked: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -93,6 +100,7 @@ class ModelRun:
     parent: bytes = b""
     search: list[str] = field(default_factory=list)
     request: str = ""
+    asked: list[tuple[str, str]] = field(default_factory=list)
     cells: dict[str, bytes] = field(default_factory=dict)
     children: dict[str, ModelChild] = field(default_factory=dict)
     callbacks: dict[str, ModelCallback] = field(default_factory=dict)
@@ -140,9 +148,27 @@ class Model:
         try:
             getattr(self, type(command).__name__.lower(), self.unknown)(command)
         except (No, Refused) as no:
-            self.__dict__ = before
+            if not isinstance(no, Kept):
+                self.__dict__ = before
             return no.kind if isinstance(no, Refused) else str(no)
         return "ok"
+
+    @staticmethod
+    def once(owner: ModelRun | ModelSchedule, request: str, change: Callable[[], None]) -> None:
+        """Do what a request asks, once; tell it again what it was told. Ids are never forgotten."""
+        for known, no in owner.asked:
+            if request and known == request:
+                if no:
+                    raise Kept(no)
+                return
+        try:
+            change()
+        except No as no:
+            if request and str(no) != "usage":
+                owner.asked.append((request, str(no)))
+                raise Kept(str(no)) from None
+            raise
+        owner.asked.append((request, ""))
 
     def unknown(self, _command: Command) -> None:
         """Refuse what an execution group does not know."""
@@ -475,18 +501,29 @@ class Model:
     def pauseschedule(self, command: commands.PauseSchedule) -> None:
         """Pause."""
         known = self.schedule(command.schedule)
-        if not known.paused:
-            known.left_out += bool(known.waiting)
-            known.paused, known.waiting = True, 0
+
+        def change() -> None:
+            if not known.paused:
+                known.left_out += bool(known.waiting)
+                known.paused, known.waiting = True, 0
+
+        self.once(known, command.request, change)
 
     def resumeschedule(self, command: commands.ResumeSchedule) -> None:
         """Resume."""
         known = self.schedule(command.schedule)
-        if known.paused:
-            known.paused, known.next = False, self.until(known.spec, command.next_at)
+
+        def change() -> None:
+            if known.paused:
+                known.paused, known.next = False, self.until(known.spec, command.next_at)
+
+        self.once(known, command.request, change)
 
     def dropschedule(self, command: commands.DropSchedule) -> None:
         """Drop."""
+        known = self.schedules.get(command.schedule)
+        if known is not None and command.revision not in (0, known.revision):
+            raise No("schedule_conflict")
         self.schedules.pop(command.schedule, None)
 
     def backfill(self, command: commands.Backfill) -> None:
@@ -562,36 +599,52 @@ class Model:
     def cancel(self, command: commands.Cancel) -> None:
         """Ask once."""
         run = self.known(command.run_id)
-        if not run.cancelled:
-            self.going(run)
-            run.cancelled = True
-            self.append(run, history.CancelAsked(command.reason))
+
+        def change() -> None:
+            if not run.cancelled:
+                self.going(run)
+                run.cancelled = True
+                self.append(run, history.CancelAsked(command.reason))
+
+        self.once(run, command.request, change)
 
     def terminate(self, command: commands.Terminate) -> None:
         """End a run."""
         run = self.known(command.run_id)
-        if run.end == "terminated":
-            return
-        self.going(run)
-        event = history.Ended("terminated", ["Terminated", command.reason, {}])
-        self.end(run, event)
-        self.append(run, event)
+
+        def change() -> None:
+            if run.end == "terminated":
+                return
+            self.going(run)
+            event = history.Ended("terminated", ["Terminated", command.reason, {}])
+            self.end(run, event)
+            self.append(run, event)
+
+        self.once(run, command.request, change)
 
     def pause(self, command: commands.Pause) -> None:
         """Pause."""
         run = self.known(command.run_id)
-        self.going(run)
-        if not run.paused:
-            run.paused = True
-            self.append(run, history.Paused(command.reason))
+
+        def change() -> None:
+            self.going(run)
+            if not run.paused:
+                run.paused = True
+                self.append(run, history.Paused(command.reason))
+
+        self.once(run, command.request, change)
 
     def resume(self, command: commands.Resume) -> None:
         """Resume."""
         run = self.known(command.run_id)
-        self.going(run)
-        if run.paused:
-            run.paused = False
-            self.append(run, history.Resumed())
+
+        def change() -> None:
+            self.going(run)
+            if run.paused:
+                run.paused = False
+                self.append(run, history.Resumed())
+
+        self.once(run, command.request, change)
 
     def signal(self, command: commands.Signal) -> None:
         """Deliver a signal, once."""

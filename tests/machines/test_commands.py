@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING
+from dataclasses import fields as dataclass_fields
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,10 @@ EVERY: list[Command] = [
     commands.Settle(RunId("r-1"), Epoch(3), Position(4), b"chain", [b"a", b""]),
     commands.Many([b"x", b"y"]),
     commands.Signal(RunId("r-1"), "approve", "s-1", b"\xc0"),
-    commands.Cancel(RunId("r-1"), "because"),
+    commands.Cancel(RunId("r-1"), "because", "q-1"),
     commands.Terminate(RunId("r-1"), ""),
-    commands.Pause(RunId("r-1"), "because"),
-    commands.Resume(RunId("r-1")),
+    commands.Pause(RunId("r-1"), "because", "q-1"),
+    commands.Resume(RunId("r-1"), "q-2"),
     commands.RetryRun(RunId("r-1"), 3),
     commands.Adopt(
         RunId("r-2"), RunId("r-1"), Position(2), 3, "w", Version(1), "m", Index(4), [b"a"], ["x"]
@@ -37,9 +39,9 @@ EVERY: list[Command] = [
     commands.OutboxDone([1, 2]),
     commands.ChildDone(RunId("r-1"), 2, "call", Index(9), False, b"\x93"),
     commands.PutSchedule("nightly", b"spec", Index(0), Millis(1_000)),
-    commands.PauseSchedule("nightly", "because"),
+    commands.PauseSchedule("nightly", "because", "q-1"),
     commands.ResumeSchedule("nightly", Millis(1_000)),
-    commands.DropSchedule("nightly"),
+    commands.DropSchedule("nightly", Index(3)),
     commands.Fired("nightly", Index(3), Millis(1_000), Millis(2_000)),
     commands.Backfill("nightly", Index(3), [1_000, 2_000]),
     commands.ScheduledEnded("nightly", RunId("nightly@x")),
@@ -87,9 +89,26 @@ def test_a_field_of_another_type_is_refused(command: Command) -> None:
             changed[place] = other
             with pytest.raises(UsageError):
                 commands.decode(msgpack.packb([command.tag, *changed]))
-    for wrong in (fields[:-1], [*fields, None]):
+    needed = [each for each in dataclass_fields(command) if each.default is MISSING]
+    needed = [each for each in needed if each.default_factory is MISSING]
+    for wrong in (fields[: len(needed) - 1], [*fields, None]):
         with pytest.raises(UsageError):
             commands.decode(pack_record([command.tag, *wrong]))
+
+
+def test_an_entry_from_before_a_field_was_there_is_read_with_its_default() -> None:
+    """Logs outlive versions: what was written with fewer fields is the command that it was."""
+    old: list[tuple[list[Any], Command]] = [
+        (["pause", "r", "why"], commands.Pause(RunId("r"), "why", "")),
+        (["resume", "r"], commands.Resume(RunId("r"), "")),
+        (["cancel", "r", "why"], commands.Cancel(RunId("r"), "why", "")),
+        (["terminate", "r", "why"], commands.Terminate(RunId("r"), "why", "")),
+        (["pauseschedule", "s", "why"], commands.PauseSchedule("s", "why", "")),
+        (["resumeschedule", "s", 5], commands.ResumeSchedule("s", Millis(5), "")),
+        (["dropschedule", "s"], commands.DropSchedule("s", Index(0))),
+    ]
+    for record, command in old:
+        assert commands.decode(pack_record(record)) == command
 
 
 def test_a_node_id_fits_four_bytes() -> None:

@@ -8,7 +8,8 @@ import msgpack
 
 from raftoral.codec import pack, pack_record
 from raftoral.ids import NOBODY, Epoch, NodeId, Position, RunId
-from raftoral.machines import commands, runs
+from raftoral.machines import commands, layout, runs
+from raftoral.machines.repeats import REQUESTS_KEPT
 from raftoral.replay import history
 from raftoral.replay.history import Ended, Set, encode
 from tests.machines.group import FAILED, Group, R
@@ -129,6 +130,74 @@ def test_a_parked_run_that_is_paused_says_why_it_is_parked() -> None:
     pause(group)
     assert group.run().status == runs.PARKED
     assert "no member" in group.run().reason
+
+
+# ------------------------------------------------------------------ one request, one change
+def test_a_late_copy_of_a_pause_does_not_pause_again() -> None:
+    """A copy that comes behind the resuming is told what the first was told, and changes nothing."""
+    group = Group()
+    group.start()
+    first = commands.Pause(R, "look", "q1")
+    assert group.apply(first) == ["ok", "paused"]
+    assert group.apply(commands.Resume(R, "q2")) == ["ok", "running"]
+    assert group.apply(first) == ["ok", "paused"]
+    assert group.run().status == runs.RUNNING
+    assert group.apply(commands.Pause(R, "look", "q3")) == ["ok", "paused"]
+    assert group.apply(commands.Resume(R, "q2")) == ["ok", "running"]
+    assert group.run().status == runs.PAUSED
+    assert group.kinds() == ["Started", "Paused", "Resumed", "Paused"]
+
+
+def test_a_late_copy_stops_no_run_that_was_retried() -> None:
+    """What cancelled or ended a run once does not do so in its next generation."""
+    stops = (commands.Terminate(R, "", "q1"), commands.Cancel(R, "", "q1"))
+    for stop in stops:
+        group = Group()
+        group.start()
+        answer = group.apply(stop)
+        if group.run().live:
+            group.settle(Ended("cancelled", ["Cancelled", "", {}]))
+        assert group.apply(commands.RetryRun(R, 0)) == ["ok", "retried", 1]
+        before = group.kinds()
+        assert group.apply(stop) == answer
+        assert group.run().status == runs.RUNNING
+        assert group.kinds() == before
+
+
+def test_a_copy_of_what_was_refused_is_refused() -> None:
+    """A pause that was told that the run has ended does not pause it once it goes on."""
+    group = Group()
+    group.start()
+    group.settle(Ended("failed", FAILED))
+    late = commands.Pause(R, "", "q1")
+    refusal = group.apply(late)
+    assert refusal[:2] == ["refused", "run_ended"]
+    group.apply(commands.RetryRun(R, 0))
+    assert group.apply(late) == refusal
+    assert group.run().status == runs.RUNNING
+
+
+def test_a_request_is_remembered_through_a_restart_and_behind_63_others() -> None:
+    """The answers to the last 64 requests are kept with the run, whatever its generation."""
+    group = Group()
+    group.start()
+    group.apply(commands.Pause(R, "", "first"))
+    group.settle(history.Restarted({"n": 1}))
+    for number in range(REQUESTS_KEPT - 1):
+        group.apply(commands.Resume(R, f"q{number}"))
+    assert group.apply(commands.Pause(R, "", "first")) == ["ok", "paused"]
+    assert group.run().status == runs.RUNNING
+    group.apply(commands.Resume(R, "one more"))
+    group.apply(commands.Pause(R, "", "first"))
+    assert group.run().status == runs.PAUSED
+    assert len(group.state.get(layout.requests_key(R)) or b"") < 64 * 300
+
+
+def test_the_id_of_a_request_has_a_bound() -> None:
+    """What would be hashed for nothing is refused."""
+    group = Group()
+    group.start()
+    assert group.apply(commands.Pause(R, "", "x" * 201))[:2] == ["refused", "usage"]
 
 
 # ------------------------------------------------------------------ bounds

@@ -294,6 +294,26 @@ def test_a_paused_schedule_fires_nothing_and_keeps_nobody_waiting() -> None:
     assert known(group).next_at == NINE + 4 * DAY
 
 
+def test_a_late_copy_changes_no_schedule_again() -> None:
+    """A pause, a resuming and a drop take effect once, also if a copy comes behind the next one."""
+    group = daily(schedules.SKIP)
+    pause = commands.PauseSchedule("nightly", "holidays", "q1")
+    resume = commands.ResumeSchedule("nightly", Millis(NINE + DAY), "q2")
+    for command in (pause, resume, pause):
+        group.apply(command)
+    assert known(group).paused is None
+    group.apply(commands.PauseSchedule("nightly", "more holidays", "q3"))
+    assert group.apply(resume) == ["ok", "resumed"]
+    assert known(group).paused == "more holidays"
+    drop = commands.DropSchedule("nightly", known(group).revision)
+    assert group.apply(drop) == ["ok", "dropped"]
+    assert group.apply(drop) == ["ok", "absent"]
+    put(group)
+    assert group.apply(drop)[:2] == ["refused", "schedule_conflict"]
+    assert group.apply(commands.PauseSchedule("nightly", "", "q1")) == ["ok", "paused"]
+    assert known(group).paused == ""
+
+
 def test_a_dropped_schedule_is_gone_and_its_runs_go_on() -> None:
     """Dropping removes the schedule; again is fine; what it started is told to nobody."""
     group = daily(schedules.SKIP)

@@ -239,6 +239,22 @@ def test_a_paused_run_goes_on_where_it_was() -> None:
     asyncio.run(main())
 
 
+def test_the_same_request_pauses_a_run_once() -> None:
+    """A pause that is asked again behind the resuming, with its id, changes nothing."""
+
+    async def main() -> None:
+        async with cluster() as (node,):
+            run = await node.start_run(waits, id="w")
+            await run.pause(request="q1")
+            await run.resume(request="q2")
+            await run.pause(request="q1")
+            assert (await run.status()).status == "running"
+            await run.signal("number", 7)
+            assert await run.result() == 7
+
+    asyncio.run(main())
+
+
 async def _until_resumed(node: Node, run_id: str) -> AsyncIterator[object]:
     async for view in node.watch(run_id):
         yield view

@@ -43,7 +43,7 @@ class Caller:
         known = list(cluster.promises.started)
         what = random.random()
         if cluster.paused and (what < 0.1 or not cluster.clients_go_on):
-            self._resume(random.choice(cluster.paused))
+            self._resume(random.choice(cluster.paused)[0])
         elif what < 0.5 or not known:
             self._start()
         elif what < 0.8:
@@ -95,32 +95,40 @@ class Caller:
     def _change(self, run_id: str) -> None:
         """Cancel, pause or terminate a run; one that is paused goes on a while later."""
         cluster = self.cluster
+        request = self._new_request()
         what = cluster.random.choice(("cancel", "cancel", "pause", "pause", "terminate"))
 
         async def work(engine: Engine) -> object:
             change = getattr(engine.services.requests, what)
-            return await change(run_id, "by chance")
+            return await change(run_id, "by chance", request)
 
         def told(_answer: object) -> None:
             cluster.count[f"asked to {what}"] += 1
             if what == "pause":
-                cluster.paused.append(run_id)
+                cluster.paused.append((run_id, request))
 
         self._work, self._told = work, told
 
     def _resume(self, run_id: str) -> None:
         cluster = self.cluster
         self._about = run_id
+        request = self._new_request()
+        # What is acknowledged from now on may take effect behind this.
+        before = {each for each in cluster.paused if each[0] == run_id}
 
         async def work(engine: Engine) -> object:
-            await engine.services.requests.resume(run_id)
+            await engine.services.requests.resume(run_id, request)
             return None
 
         def told(_answer: object) -> None:
             cluster.count["asked to resume"] += 1
-            cluster.paused = [each for each in cluster.paused if each != run_id]
+            cluster.paused = [each for each in cluster.paused if each not in before]
 
         self._work, self._told = work, told
+
+    def _new_request(self) -> str:
+        self._made += 1
+        return f"q{self.id}-{self._made}"
 
     def _wait(self, run_id: str) -> None:
         cluster = self.cluster
@@ -161,7 +169,7 @@ class Caller:
                 return
             case RunEnded():
                 cluster.count["refused: run_ended"] += 1
-                cluster.paused = [each for each in cluster.paused if each != self._about]
+                cluster.paused = [each for each in cluster.paused if each[0] != self._about]
             case RaftoralError() | Exception():
                 cluster.checkers.fail(ANSWERS, f"caller {self.id} got {result!r}")
             case _:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.ids import MANAGEMENT, GroupId, NodeId, Term
-from raftoral.machines import runs
 from raftoral.machines.commands import JOIN
 from raftoral.raft.messages import ConfState, SnapshotMeta
 from raftoral.sim.cluster import CONVERGES, EQUAL_BYTES, Cluster, Options
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from raftoral.groups.group import Group
-    from raftoral.kv import Reader
     from raftoral.registry.app import Registry
     from raftoral.runtime.engine import Engine
     from raftoral.sim.chaos import Chaos
@@ -49,8 +46,8 @@ class StackCluster(Cluster):
         self.clients: list[Any] = [Caller(self, number) for number in range(options.clients)]
         self.checkers._check_state = lambda *_: None  # type: ignore[method-assign]  # noqa: SLF001
         self._chance_of_activities = Random(seed + 1)  # noqa: S311  # no secret
-        self.paused: list[str] = []
-        """Runs that somebody has paused, and has to let go on."""
+        self.paused: list[tuple[str, str]] = []
+        """Runs that somebody has paused and has to let go on, each with the request."""
         self._made = 0
         self._found()
         self.events.after(0.0, Founder(self).go_on)
@@ -141,24 +138,9 @@ class StackCluster(Cluster):
                 for live in executor.live.values():
                     if live.stuck:
                         self.checkers.fail(NO_DIVERGENCE, f"{live.run.id}: {live.stuck}")
-        readers: dict[GroupId, Reader] = {
-            gid: self._any_member(gid).store.machine for gid in EXECUTION
-        }
-        for reader in readers.values():
-            self._resume_late(reader)
-        return self.promises.trouble(readers)
-
-    def _resume_late(self, reader: Reader) -> None:
-        """Let runs go on that were paused by a late copy of a request that was asked again.
-
-        A pause sets a state, so one whose caller heard nothing may take effect behind the resuming.
-        """
-        for run_id in list(runs.live_ids(reader)):
-            run = runs.find(reader, run_id)
-            if run is not None and run.status == runs.PAUSED and not self.paused:
-                self.count["paused late"] += 1
-                for node in self.nodes.values():
-                    self.run_on(node, partial(_resume, run_id), lambda _result: None)
+        return self.promises.trouble(
+            {gid: self._any_member(gid).store.machine for gid in EXECUTION}
+        )
 
     def _any_member(self, gid: GroupId) -> Group:
         members = [group for node in self.nodes.values() if (group := node.member(gid))]
@@ -182,7 +164,3 @@ class StackCluster(Cluster):
                 if any(other != one for other in others)
             ]
             self.checkers.fail(EQUAL_BYTES, f"group {gid}: {differ[:2]!r:.300}")
-
-
-async def _resume(run_id: str, engine: Engine) -> None:
-    await engine.services.requests.resume(run_id)
