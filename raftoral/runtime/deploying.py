@@ -6,6 +6,7 @@ be there, the leader of group 0 was asked.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from raftoral.errors import DefinitionRefused, UnknownDefinition
@@ -32,7 +33,8 @@ class Deploying:
 
     async def deploy_text(self, path: str, text: str) -> list[DefinitionView]:
         """Compile a `.rwf` source and deploy every workflow in it; `DefinitionRefused` shows why not."""
-        compiled = compile_source(Source(path, text))
+        # A large text takes longer than an election timeout, and the loop has heartbeats to send.
+        compiled = await asyncio.to_thread(compile_source, Source(path, text))
         if any(each.severity == "error" for each in compiled.diagnostics):
             raise DefinitionRefused(render_all(compiled.diagnostics, Source(path, text)))
         if not compiled.units:
