@@ -56,7 +56,7 @@ class UnknownQuery(UsageError):
 
 
 class RunConflict(UsageError):
-    """The run id is taken by a run of another workflow or with another input."""
+    """The id is taken by another workflow or input, or the run stands otherwise than supposed."""
 
     code = "run_conflict"
 
@@ -83,6 +83,12 @@ class UnknownSchedule(UsageError):
     """No schedule has this id."""
 
     code = "unknown_schedule"
+
+
+class UnknownNode(UsageError):
+    """No node of the cluster has this number or name; the message lists those there are."""
+
+    code = "unknown_node"
 
 
 class ScheduleConflict(UsageError):

@@ -22,6 +22,7 @@ _STATUS: Final[tuple[tuple[type[errors.RaftoralError], int], ...]] = (
     (errors.UnknownQuery, 404),
     (errors.UnknownCallback, 404),
     (errors.UnknownSchedule, 404),
+    (errors.UnknownNode, 404),
     (errors.RunConflict, 409),
     (errors.RunEnded, 409),
     (errors.CallbackOver, 409),

@@ -87,6 +87,7 @@ def _exit_code(error: Exception) -> int:
             errors.UnknownRun()
             | errors.UnknownDefinition()
             | errors.UnknownSchedule()
+            | errors.UnknownNode()
             | errors.UnknownCallback()
             | errors.UnknownQuery()
         ):

@@ -98,9 +98,10 @@ def retry(step: Step, command: commands.RetryRun) -> Result:
             f"run {run.id} is at generation {run.generation}, not {command.generation}; look at it",
         )
     if run.live or run.status == COMPLETED:
-        raise UsageError(
+        raise Refused(
+            "run_conflict",
             f"run {run.id} is {run.status}; only a run that failed, was cancelled or terminated "
-            "can be retried"
+            "can be retried",
         )
     check_room(step.txn)
     cut = cutting.for_retry([history.decode(data) for data in runs.history(step.txn, run.id)])

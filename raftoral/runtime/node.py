@@ -197,8 +197,8 @@ class Node(RunCalls, ScheduleCalls):
         """Have a node, by id or name, leave the cluster for good; `nodes` shows how far that is.
 
         Its runs are handed over and a spare node takes its places, whether it answers or not. It
-        stops once it has left. Asking again is fine. Raises `UsageError` if there is no such node,
-        if it is the last one, or if the rest would lose a majority (the message says what to do).
+        stops once it has left. Asking again is fine. Raises `UnknownNode` if there is none,
+        `UsageError` if it is the last one, or if the rest would lose a majority (the message says what to do).
         """
         await self._ask(lambda engine: engine.services.removal.ask(node))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from raftoral.errors import Unavailable, UsageError
+from raftoral.errors import Unavailable, UnknownNode, UsageError
 from raftoral.ids import MANAGEMENT, NodeId
 from raftoral.machines import management
 from raftoral.machines.commands import RemoveNode
@@ -30,8 +30,8 @@ class Removal:
     async def ask(self, who: int | str) -> NodeId | None:
         """Have group 0 note that a node is to leave; return its id, None once it has left.
 
-        Asked again it changes nothing. Raises `UsageError` if there is no such node, if it is the
-        last one, or if a group would lose its majority; `Unavailable` if group 0 cannot decide now.
+        Asked again it changes nothing. Raises `UnknownNode` if there is none, `UsageError` if it
+        is the last one or a group would lose its majority; `Unavailable` if group 0 cannot decide now.
         """
         topology, living = self._routing.topology, self._living()
         try:
@@ -66,7 +66,7 @@ def find(topology: Reader, who: int | str) -> NodeId:
             if name == who:
                 return node
     listed = ", ".join(f"{node} ({name})" for node, name in present.items())
-    raise UsageError(f"no node is called {who!r:.60}; there are: {listed}")
+    raise UnknownNode(f"no node is called {who!r:.60}; there are: {listed}")
 
 
 def check_rest(topology: Reader, node: NodeId, living: Collection[NodeId]) -> None:

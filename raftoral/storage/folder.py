@@ -45,7 +45,7 @@ class Folder:
     """A folder claimed for this process until `close`."""
 
     def __init__(self, path: str, *, clock: Callable[[], float] = monotonic) -> None:
-        """Claim the folder at ``path``, made if only its last part is missing.
+        """Claim the folder at ``path``; if only its last part is missing, it is made, for its owner alone.
 
         Raises `UsageError` if it cannot be used or another process uses it, `CorruptionError` if
         its mark is gone.
@@ -56,7 +56,8 @@ class Folder:
         self._mark_due = clock() + MARK_SYNC_SECONDS
         self._turn = 0
         try:
-            Path(path).mkdir(exist_ok=True)
+            # Inputs and results of all runs are in it, and the database makes files for everybody.
+            Path(path).mkdir(mode=0o700, exist_ok=True)
             self._lock = os.open(Path(path) / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 self._claim()

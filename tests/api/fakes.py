@@ -11,8 +11,8 @@ from raftoral.errors import (
     DefinitionRefused,
     RunConflict,
     UnknownDefinition,
+    UnknownNode,
     UnknownRun,
-    UsageError,
 )
 from raftoral.ids import Millis
 from raftoral.replay.history import Ended, Set, Started, encode
@@ -219,7 +219,7 @@ class FakeNode:
         """Keep who is to leave."""
         self._check()
         if str(node) not in ("1", "2", "b"):
-            raise UsageError(f"no node is called {node!r}; there are: 1 (a), 2 (b)")
+            raise UnknownNode(f"no node is called {node!r}; there are: 1 (a), 2 (b)")
         self.removed.append(node)
 
     async def status(self) -> ClusterView:

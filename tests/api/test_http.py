@@ -207,7 +207,7 @@ def test_a_node_is_removed_by_number_or_name(ask: Ask, node: FakeNode) -> None:
     assert ask("POST", "/v1/nodes/2/remove", json={}).json() == {"ok": True}
     assert ask("POST", "/v1/nodes/b/remove", json={}).status_code == 200
     assert node.removed == ["2", "b"]
-    assert problem(ask("POST", "/v1/nodes/9/remove", json={}))[:2] == (400, "usage")
+    assert problem(ask("POST", "/v1/nodes/9/remove", json={}))[:2] == (404, "unknown_node")
     assert problem(ask("POST", "/v1/nodes/2/remove", json={"force": 1}))[0] == 400
     assert problem(ask("POST", "/v1/nodes/2/remove"))[:2] == (415, "unsupported_media_type")
     assert node.removed == ["2", "b"]

@@ -172,6 +172,7 @@ def test_what_went_wrong_is_in_the_exit_code(
     expected = {
         errors.UnknownRun: 3,
         errors.UnknownSchedule: 3,
+        errors.UnknownNode: 3,
         errors.UnknownCallback: 3,
         errors.UnknownQuery: 3,
         errors.UnknownDefinition: 3,

@@ -367,7 +367,7 @@ class Model:
         if run.generation < command.generation:
             raise No("run_conflict")
         if run.ended is None or run.end == "completed":
-            raise No("usage")
+            raise No("run_conflict")
         events: list[Any] = [history.decode(data) for data in run.events]
         again, place = failed_by(events)
         before, after = events[:place], events[place:-1]

@@ -140,9 +140,9 @@ def test_a_retry_is_fenced_by_the_generation() -> None:
 def test_only_what_ended_and_did_not_complete_is_retried() -> None:
     """A run that goes on, or completed, is refused."""
     group = failed()
-    assert retry(group)[:2] == ["refused", "usage"]
+    assert retry(group)[:2] == ["refused", "run_conflict"]
     group.settle(Ended("completed", 1))
-    assert retry(group)[:2] == ["refused", "usage"]
+    assert retry(group)[:2] == ["refused", "run_conflict"]
     assert group.apply(commands.RetryRun(RunId("x"), 0))[:2] == ["refused", "unknown_run"]
 
 

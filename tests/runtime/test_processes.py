@@ -180,7 +180,7 @@ def test_a_dead_node_is_removed_and_told_so_when_it_is_back(tmp_path: Path) -> N
         answer = _cli("nodes", "remove", "3", "--node", cluster.members[1].url)
         assert answer.returncode == 0, answer
         refused = _cli("nodes", "remove", "9", "--node", cluster.members[1].url)
-        assert (refused.returncode, refused.stdout) == (2, "")
+        assert (refused.returncode, refused.stdout) == (3, "")
         assert "no node is called '9'; there are: 1 (node-1), 2 (node-2)" in refused.stderr
         dead.start()
         assert dead.process is not None

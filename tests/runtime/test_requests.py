@@ -359,7 +359,7 @@ def test_a_failed_run_is_retried_from_what_it_failed_by() -> None:
             assert await run.retry() == 2
             assert await run.result(10) == "done"
             assert await events(node, "f") == ["Started", "Set", "Done", "Ended"]
-            with pytest.raises(UsageError, match="only a run that failed"):
+            with pytest.raises(RunConflict, match="only a run that failed"):
                 await run.retry()
 
     asyncio.run(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import suppress
@@ -366,6 +367,16 @@ def test_a_folder_in_use_is_refused_with_its_pid(tmp_path: Path) -> None:
     assert f"in use by process {os.getpid()}" in other.stderr
     store.close()
     assert run(PRELUDE, path).returncode == 0
+
+
+def test_a_new_folder_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """Other users of the machine do not read the inputs and results of runs, whatever the umask."""
+    before = os.umask(0o022)
+    try:
+        RocksNodeStore(tmp_path / "data").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
 def test_a_folder_that_cannot_be_used_is_a_usage_error(tmp_path: Path) -> None:
