@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from raftoral.kv import Reader
     from raftoral.machines.base import Event, Result, StateMachine
     from raftoral.raft.node import RawNode, Ready
-    from raftoral.storage.base import GroupStore
+    from raftoral.storage.group import GroupStore
 
 _STAMP_BYTES: Final = 8
 

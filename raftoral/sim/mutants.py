@@ -24,7 +24,7 @@ from raftoral.raft.core import Core
 from raftoral.raft.membership import Change, Membership
 from raftoral.raft.messages import Entry, HardState, Message, MessageType
 from raftoral.raft.progress import Progress
-from raftoral.storage import base as store_module
+from raftoral.storage import group as store_module
 from raftoral.storage import records
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from raftoral.raft.log import RaftLog
     from raftoral.raft.messages import ConfChange, SnapshotMeta
     from raftoral.raft.reads import ReadRequest
-    from raftoral.storage.base import GroupStore
+    from raftoral.storage.group import GroupStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _lose_the_hard_state(_right: object) -> object:
 def _apply_twice_after_restart(right: Callable[[GroupStore], None]) -> object:
     def stage(self: GroupStore) -> None:
         right(self)
-        self._set(records.APPLIED, [max(self._base, self.applied - 1)])
+        self._set(records.APPLIED, [max(self.log.base, self.applied - 1)])
 
     return stage
 

@@ -1,7 +1,8 @@
 """What a key-value engine must offer so that the stores of this package can live on it.
 
 Owns nothing but three small protocols. The promises they name are the whole difference between
-memory and RocksDB; everything above them (`base`) is written once. Never knows a group or a log.
+memory and RocksDB; everything above them (`base`, `group`, `log`) is written once. Never knows a
+group or a log.
 """
 
 from __future__ import annotations

@@ -476,7 +476,7 @@ def test_nothing_is_vouched_for_before_it_is_synced() -> None:
             if frame.kind is Kind.RAFT and sends_after_sync(frame):
                 vouched += 1
                 store = node.host.groups[G1].store
-                assert store._unwritten == store.last_index() + 1
+                assert store.log._unwritten == store.last_index() + 1
                 assert node.flushes[-1]
             return False
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from raftoral.errors import CorruptionError, StorageFailed
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.messages import ConfState, Entry, EntryKind, HardState, SnapshotMeta
 from raftoral.sim.disk import SimDisk
-from raftoral.storage.base import GroupStore, NodeStore
+from raftoral.storage.base import NodeStore
+
+if TYPE_CHECKING:
+    from raftoral.storage.group import GroupStore
 
 G = GroupId(1)
 META = SnapshotMeta(Index(1), Term(1), ConfState((NodeId(1),)))

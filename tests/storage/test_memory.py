@@ -15,7 +15,8 @@ from raftoral.storage.memory import MemoryDisk, MemoryNodeStore
 from raftoral.storage.snapshots import CHUNK_BYTES_MAX
 
 if TYPE_CHECKING:
-    from raftoral.storage.base import GroupStore, NodeStore
+    from raftoral.storage.base import NodeStore
+    from raftoral.storage.group import GroupStore
 
 G = GroupId(1)
 CONF = ConfState(voters=(NodeId(1),))

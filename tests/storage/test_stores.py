@@ -12,8 +12,8 @@ from raftoral.errors import CorruptionError, LimitExceeded, PeerError, StorageFa
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.log import CompactedError, MissingError
 from raftoral.raft.messages import ConfState, Entry, EntryKind, HardState, SnapshotMeta
-from raftoral.storage import base
-from raftoral.storage.base import FORMAT, GroupStore, Identity, NodeStore
+from raftoral.storage import log as stored_log
+from raftoral.storage.base import FORMAT, Identity, NodeStore
 from raftoral.storage.memory import MemoryBatch, MemoryDisk, MemoryNodeStore
 from raftoral.storage.records import IDENTITY_KEY, seal
 from raftoral.storage.rocks import RocksDisk, RocksNodeStore
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from raftoral.storage.disk import Batch, Disk
+    from raftoral.storage.group import GroupStore
 
 G = GroupId(7)
 CONF = ConfState(voters=(NodeId(1), NodeId(2), NodeId(3)))
@@ -170,14 +171,14 @@ def test_entries_are_cut_by_size_but_never_to_nothing(bench: Bench) -> None:
 
 def test_old_entries_are_read_from_the_disk(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A log longer than what stays in memory reads the same everywhere, across the border too."""
-    monkeypatch.setattr(base, "RECENT_ENTRIES_MAX", 8)
+    monkeypatch.setattr(stored_log, "RECENT_ENTRIES_MAX", 8)
     store = bench.open()
     group = store.group(G)
     for first in range(1, 100, 10):
         group.append(entries(first, first + 9))
         store.flush(sync=False)
     for opened in bench.twice(group):
-        assert len(opened._recent) <= 8
+        assert len(opened.log._recent) <= 8
         for low in range(1, 101):
             assert opened.entries(Index(low), Index(101), NO_LIMIT) == entries(low, 100)
             assert opened.entries(Index(low), Index(low + 1), NO_LIMIT) == entries(low, low)
@@ -189,7 +190,7 @@ def test_truncation_reaches_below_what_is_in_memory(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A suffix that begins among the entries on the disk is replaced all the same."""
-    monkeypatch.setattr(base, "RECENT_ENTRIES_MAX", 8)
+    monkeypatch.setattr(stored_log, "RECENT_ENTRIES_MAX", 8)
     store = bench.open()
     group = store.group(G)
     group.append(entries(1, 100))
@@ -237,7 +238,7 @@ def test_a_log_compacted_to_its_end_goes_on(bench: Bench) -> None:
 
 def test_a_store_agrees_with_a_list(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random appends, truncations, compactions, flushes and reopenings equal a plain list."""
-    monkeypatch.setattr(base, "RECENT_ENTRIES_MAX", 6)
+    monkeypatch.setattr(stored_log, "RECENT_ENTRIES_MAX", 6)
     chance = Random(20)
     store = bench.open()
     group = store.group(G)
