@@ -12,92 +12,40 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from raftoral.errors import NodeRemoved, Unavailable, UnknownDefinition, UsageError
+from raftoral.errors import NodeRemoved, Unavailable, UsageError
 from raftoral.groups.config import HostConfig
 from raftoral.groups.host import Host
-from raftoral.ids import MANAGEMENT, GroupId, Index, Millis, NodeId
-from raftoral.machines import management, runs
-from raftoral.machines.commands import AddNode, FormCluster, MoveNode
+from raftoral.ids import MANAGEMENT, GroupId, Index, NodeId
+from raftoral.machines import management
 from raftoral.machines.execution import Execution
 from raftoral.machines.management import Management
-from raftoral.registry import catalog
 from raftoral.registry.loader import Loader
 from raftoral.runtime import joining
+from raftoral.runtime.admission import Admission
 from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import Executor
 from raftoral.runtime.manager import Manager
 from raftoral.runtime.names import Names
 from raftoral.runtime.parts import Parts, real_parts
+from raftoral.runtime.port import GroupPort
 from raftoral.runtime.services import Services
+from raftoral.runtime.settling_in import deploy_all, settle_in
 from raftoral.security.tls import Tls
-from raftoral.transport.base import CERTIFIED, Local
+from raftoral.transport.base import Local
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
-    from raftoral.errors import RaftoralError
-    from raftoral.kv import Reader
     from raftoral.machines import execution
-    from raftoral.machines.base import Result
-    from raftoral.machines.runs import Run
     from raftoral.registry.app import Registry
-    from raftoral.registry.definition import Definition
     from raftoral.runtime.config import NodeConfig
     from raftoral.runtime.joining import Membership
     from raftoral.storage.base import Identity, NodeStore
-    from raftoral.values import Value
 
 log = logging.getLogger("raftoral.node")
 
 MANAGE_EVERY_S: Final = 0.1
 EXECUTORS_EVERY_S: Final = 0.25
-
-
-class GroupPort:
-    """`raftoral.runtime.port.Port` over the host."""
-
-    def __init__(self, engine: Engine, group: GroupId) -> None:
-        self._engine = engine
-        self._host = engine.host
-        self._group = group
-
-    @property
-    def reader(self) -> Reader:
-        """The group's applied state."""
-        return self._host.groups[self._group].state
-
-    def submit(self, command: bytes, tell: Callable[[Result | RaftoralError], None]) -> None:
-        """Put a command on its way into the group's log."""
-        self._host.submit(self._group, command, self._engine.config.request_timeout_s, tell)
-
-    def now(self) -> Millis:
-        """Return the group's clock."""
-        return self._host.stamp_now(self._group)
-
-    def connected(self) -> bool:
-        """Tell whether the group's leader was heard within an election timeout."""
-        leader = self._host.groups[self._group].leader
-        if not leader:
-            return False
-        limit = self._engine.config.election_timeout_s
-        return leader == self._engine.node or self._host.heard(leader) <= limit
-
-    def published(self) -> bool:
-        """Tell whether the group has applied this start's `Publish`."""
-        known = runs.members(self.reader).get(self._engine.node)
-        return known == (self._engine.incarnation, True)
-
-    def definition(self, run: Run) -> Definition | None:
-        """Return the definition that the run is pinned to; None while the registry is behind."""
-        found = catalog.find(self._host.groups[MANAGEMENT].state, run.name, run.version)
-        if found is not None and found.meaning_hash == run.meaning_hash:
-            return found
-        if self._host.groups[MANAGEMENT].store.applied < run.catalog_index:
-            return None
-        raise UnknownDefinition(
-            f"{run.name} version {run.version} is not deployed with the meaning "
-            f"{run.meaning_hash[:12]} that the run is pinned to"
-        )
 
 
 class Engine:
@@ -132,8 +80,7 @@ class Engine:
         self._names: Names | None = None
         self._background: list[asyncio.Task[None]] = []
         self.transport = self._parts.transport
-        self.transport.serve("cluster.join", self._serve_join, open_to_strangers=True)
-        self.transport.serve("cluster.id", self._serve_id, open_to_strangers=True)
+        self._admission = Admission(self.transport)
 
     def _certified(self, config: NodeConfig) -> tuple[NodeConfig, Tls | None]:
         """Load the certificates, if there are any: the node is called what its own one says."""
@@ -174,7 +121,7 @@ class Engine:
             membership = await self._membership(store)
             self._wire(store, membership)
             await self._or_failure(
-                asyncio.wait_for(self._settle_in(membership), self.config.join_timeout_s)
+                asyncio.wait_for(self._settle_in(membership.identity), self.config.join_timeout_s)
             )
         except TimeoutError:
             await self.stop()
@@ -268,6 +215,7 @@ class Engine:
             if member.raw.conf.voters == (identity.node,):
                 member.raw.campaign()  # Nobody else can lead, so there is nothing to wait for.
         self._manager = Manager(identity.node, self.incarnation, config, self.host, self)
+        self._admission.open(self.host)
         self._every(MANAGE_EVERY_S, self._manager.tick)
         self._every(EXECUTORS_EVERY_S, self._tick_executors)
 
@@ -284,62 +232,10 @@ class Engine:
         zero = self.host.groups[MANAGEMENT]
         return management.is_gone(zero.state, node) and node not in zero.raw.conf.members()
 
-    async def _settle_in(self, membership: Membership) -> None:
-        """Wait until group 0 knows this node as it is now, and deploy the Python workflows."""
-        config = self.config
-        if self.node == joining.FOUNDER:
-            # At every start: a founder may have been stopped before its first words were committed.
-            await self._insist(FormCluster(self.cluster, len(self.executors)).encode())
-            name = membership.identity.name
-            first = AddNode(self.cluster, name, config.reachable_at, config.http)
-            await self._insist(first.encode())
-        if config.groups is not None:
-            await self._insist(FormCluster(self.cluster, config.groups).encode())
-        else:
-            await self._barrier()
-        reader = self.host.groups[MANAGEMENT].state
-        me = management.node(reader, self.node)
-        if me is not None and (me.address, me.http) != (config.reachable_at, config.http):
-            await self._insist(MoveNode(self.node, config.reachable_at, config.http).encode())
-        await self._deploy_own()
-
-    async def _deploy_own(self) -> None:
-        """Deploy this application's Python workflows; a refusal is told, and such runs not owned."""
-        for definition in self.loader.python_definitions():
-            try:
-                await self._deploy(definition)
-            except UsageError as error:
-                self.warnings.append(str(error))
-                log.warning("%s", error)
-
-    async def _deploy(self, definition: Definition) -> None:
-        """Deploy until it is answered; the caller bounds the time."""
-        while True:
-            try:
-                await self.services.definitions.deploy(definition)
-                return
-            except Unavailable:
-                await asyncio.sleep(0.05)
-
-    async def _insist(self, command: bytes) -> Result:
-        """Propose to group 0 until it is answered; the caller bounds the time."""
-        while True:
-            try:
-                result = await self.host.propose(MANAGEMENT, command, timeout=2.0)
-            except Unavailable:
-                await asyncio.sleep(0.05)
-                continue
-            if result[0] == "refused":
-                raise UsageError(result[2])
-            return result
-
-    async def _barrier(self) -> None:
-        while True:
-            try:
-                await self.host.read_barrier(MANAGEMENT, timeout=2.0)
-                return
-            except Unavailable:
-                await asyncio.sleep(0.05)
+    async def _settle_in(self, me: Identity) -> None:
+        await settle_in(self.host, me, self.config, len(self.executors))
+        own = self.loader.python_definitions()
+        self.warnings += await deploy_all(own, self.services.definitions)
 
     # -------------------------------------------------------------- what the manager asks for
     def open_group(self, group: GroupId) -> None:
@@ -439,47 +335,6 @@ class Engine:
                 await asyncio.sleep(seconds)
 
         self._background.append(asyncio.get_running_loop().create_task(repeat()))
-
-    # -------------------------------------------------------------- strangers
-    async def _serve_join(self, _sender: NodeId, body: Value) -> Value:
-        await self._formed()
-        match body:
-            case [str(nonce), str(name), str(address), str(http)]:
-                command = AddNode(nonce, name, address, http).encode()
-            case _:
-                raise UsageError("a joining node tells its nonce, name, address and HTTP address")
-        certified = CERTIFIED.get()
-        if certified and name != certified:
-            raise UsageError(
-                f"this node would join as {name!r}, but its certificate is that of {certified!r}; "
-                "it can only join under that name"
-            )
-        result = await self.host.propose(MANAGEMENT, command, timeout=5.0)
-        if result[0] == "refused":
-            raise UsageError(result[2])
-        await self.host.read_barrier(MANAGEMENT, timeout=5.0)
-        present = list(management.nodes(self.host.groups[MANAGEMENT].state))
-        new = next(each for each in present if each.id == result[1])
-        if certified and new.name != certified:
-            raise UsageError(
-                f"the data folder of this node joined as {new.name!r} before, but its certificate is "
-                f"that of {certified!r}; start it with that one's, or with an empty folder"
-            )
-        peers: list[Value] = [[each.id, each.address, each.name] for each in present]
-        return [self.cluster, new.id, new.name, peers]
-
-    async def _serve_id(self, _sender: NodeId, _body: Value) -> Value:
-        if not self.cluster:
-            raise Unavailable("this node is starting; try again")
-        return self.cluster
-
-    async def _formed(self) -> None:
-        """Return if this node is in a cluster that has its first member; else try again later."""
-        if self._manager is not None:
-            await self.host.read_barrier(MANAGEMENT, timeout=5.0)
-            if any(management.nodes(self.host.groups[MANAGEMENT].state)):
-                return
-        raise Unavailable("this node is starting; try again")
 
     # -------------------------------------------------------------- stopping
     async def stop(self) -> None:
