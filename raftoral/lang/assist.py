@@ -17,7 +17,8 @@ from raftoral.lang.builtins import NAMES
 from raftoral.lang.read import read
 from raftoral.lang.source import Source, Span
 from raftoral.lang.symbols import Index, Symbol
-from raftoral.lang.words import CLAUSES, CONTROL, DEFINITIONS, EFFECTS, TYPES
+from raftoral.lang.types import BUILT_IN, NEVER, outcome_cases
+from raftoral.lang.words import CLAUSES, CONTROL, DEFINITIONS, EFFECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -130,7 +131,7 @@ class Document:
                 if one.kind in _TYPE_KINDS
             ]
         if re.search(r"(?::|->|<)\s*\Z", before[:start]):
-            found += [Offer(name, "type") for name in TYPES]
+            found += [Offer(name, "type") for name in BUILT_IN]
         return list({one.text: one for one in found}.values())
 
     def activities(self, prefix: str) -> Iterator[Offer]:
@@ -143,6 +144,8 @@ class Document:
         """Offer the fields of the record that a value is, and the cases of an enum."""
         if self.index is None:
             return
+        if name == "outcome":
+            yield from (Offer(case, "case") for case in outcome_cases(NEVER))
         seen = self.index.visible(offset)
         value = next((one for one in seen if one.name == name), None)
         kind = name

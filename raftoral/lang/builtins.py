@@ -26,6 +26,7 @@ from raftoral.lang.types import (
     MapType,
     MoneyType,
     OptionalType,
+    OutcomeType,
     Type,
     common,
     fits,
@@ -127,7 +128,7 @@ def _want(kind: Type, wanted: Type, name: str) -> None:
 
 
 def _text(args: list[Type]) -> Meaning:
-    case = isinstance(required(args[0]), EnumType)
+    case = isinstance(required(args[0]), EnumType | OutcomeType)
     return Meaning("text.case" if case else "text", STRING)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.lang import ast
 from raftoral.lang.diagnostics import Label, did_you_mean, inserting
+from raftoral.lang.source import Span
 from raftoral.lang.types import (
     BUILT_IN,
     NOTHING,
@@ -23,9 +24,11 @@ from raftoral.lang.types import (
     MapType,
     MoneyType,
     OptionalType,
+    OutcomeType,
     RecordType,
     Type,
     optional,
+    outcome_cases,
 )
 
 if TYPE_CHECKING:
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
     from raftoral.lang.ast import Ident
     from raftoral.lang.diagnostics import Diagnostics
-    from raftoral.lang.source import Span
     from raftoral.values import Value
 
 ERRORS: Final = frozenset(
@@ -348,7 +350,7 @@ class Definitions:
         name, arguments = ref.name, ref.arguments
         if name == "money":
             return self._money(ref)
-        if name in ("list", "map"):
+        if name in ("list", "map", "outcome"):
             return self._container(ref, depth)
         if arguments:
             self.diagnostics.error("RWF0203", f"`{name}` takes no type in < >", ref.span)
@@ -389,15 +391,32 @@ class Definitions:
         arguments = ref.arguments
         if ref.name == "list" and len(arguments) == 1:
             return ListType(self.type_of(arguments[0], depth + 1))
+        if ref.name == "outcome" and len(arguments) == 1:
+            return OutcomeType(self.type_of(arguments[0], depth + 1))
         if ref.name == "map" and len(arguments) == 2:
             key = self.type_of(arguments[0], depth + 1)
             if key not in (STRING, UNKNOWN):
                 message = "the keys of a map are strings: `map<string, T>`"
                 self.diagnostics.error("RWF0203", message, arguments[0].span)
             return MapType(self.type_of(arguments[1], depth + 1))
-        form = "list<T>" if ref.name == "list" else "map<string, T>"
+        form = "map<string, T>" if ref.name == "map" else f"{ref.name}<T>"
         self.diagnostics.error("RWF0203", f"`{ref.name}` is written `{form}`", ref.span)
         return UNKNOWN
+
+    def outcome(self, item: Type) -> Enum:
+        """Return ``outcome<item>`` as the enum that it is."""
+        nowhere = Span(0, 0)
+        cases = {
+            case: Shape(
+                ast.Ident(nowhere, case),
+                {
+                    name: Field(ast.Ident(nowhere, name), kind, None, self)
+                    for name, kind in fields.items()
+                },
+            )
+            for case, fields in outcome_cases(item).items()
+        }
+        return Enum(ast.Ident(nowhere, "outcome"), cases)
 
     def _check_cycles(self) -> None:
         """Report records and enums that hold themselves: their values would have no end."""
@@ -438,7 +457,7 @@ def held_in(kind: Type) -> set[str]:
     match kind:
         case RecordType(name) | EnumType(name):
             return {name}
-        case ListType(item) | MapType(item) | OptionalType(item):
+        case ListType(item) | MapType(item) | OptionalType(item) | OutcomeType(item):
             return held_in(item)
         case _:
             return set()

@@ -5,6 +5,9 @@ one of any bound (fuel, sizes of texts and lists), so that all nodes stop at the
 people need beside the meaning (lines, names of local variables) stands in a side table, so the
 meaning hash ignores it. `lang.verify` checks stored bytes before anything of them is used.
 
+What an older program cannot hold, such as ``"outcomes"`` behind the bounds of branches, is no such
+change: old bytes mean what they meant, and an older build refuses the new ones as damaged.
+
 An expression is ``[operation, ...]``, a statement too; the tables of `lang.verify` say what follows.
 Variables are slots of a frame; functions are numbered and call lower numbers only, so no program
 recurses.
@@ -157,6 +160,22 @@ def pairs_of(pairs: Any) -> list[tuple[str, Any]]:
             case _:
                 raise damaged("a pair")
     return found
+
+
+def query_slots(cells: Node, expr: Any) -> int:
+    """Return how large the frame of a query is: its cells, and what its comprehensions go through."""
+    most = len(cells)
+    todo = [expr]
+    while todo:
+        match todo.pop():
+            case ["each", index, slot, *rest]:
+                most = max([most, *(one for one in (index, slot) if type(one) is int)])
+                todo += rest
+            case list(parts):
+                todo += parts
+            case _:
+                pass
+    return most
 
 
 def damaged(what: str) -> CorruptionError:

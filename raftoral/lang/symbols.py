@@ -292,7 +292,7 @@ class Index:
                 self._walk(guard)
                 self._block(block)
                 self._blocks.pop()
-            case ast.Parallel(_, limit, least, tolerate, name_, branches):
+            case ast.Parallel(_, limit, least, tolerate, _, name_, branches):
                 self._walk((limit, least, tolerate, branches))
                 self._declare("value", name_, node, here)
             case ast.Race(_, name_, arms):

@@ -63,6 +63,13 @@ class EnumType:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeType:
+    """How a branch ended that gives an ``item``: an enum that no file defines, ``outcome<item>``."""
+
+    item: Type
+
+
+@dataclass(frozen=True, slots=True)
 class CallbackType:
     """A callback that is open; completed by a value of ``item``."""
 
@@ -77,8 +84,8 @@ class ErrorType:
 
 
 Type: TypeAlias = (
-    "Simple | MoneyType | ListType | MapType | OptionalType | RecordType | EnumType | CallbackType"
-    " | ErrorType"
+    "Simple | MoneyType | ListType | MapType | OptionalType | RecordType | EnumType | OutcomeType"
+    " | CallbackType | ErrorType"
 )
 
 BOOL: Final = Simple("bool")
@@ -96,7 +103,7 @@ NEVER: Final = Simple("never")
 """The item of an empty list: fits everywhere."""
 
 SIMPLE: Final = {t.name: t for t in (BOOL, STRING, BYTES, INT, DECIMAL, DURATION, TIMESTAMP, JSON)}
-BUILT_IN: Final = (*SIMPLE, "money", "list", "map")
+BUILT_IN: Final = (*SIMPLE, "money", "list", "map", "outcome")
 
 
 def show(kind: Type) -> str:
@@ -114,10 +121,21 @@ def show(kind: Type) -> str:
             return f"{show(item)}?"
         case RecordType(name) | EnumType(name):
             return name
+        case OutcomeType(item):
+            return "outcome" if item == UNKNOWN else f"outcome<{show(item)}>"
         case CallbackType(item):
             return f"callback of {show(item)}"
         case ErrorType(name):
             return name or "error"
+
+
+def outcome_cases(item: Type) -> dict[str, dict[str, Type]]:
+    """Return the cases of ``outcome<item>`` with their fields."""
+    return {
+        "Completed": {"value": item},
+        "Failed": {"name": STRING, "message": STRING},
+        "Unfinished": {},
+    }
 
 
 def optional(kind: Type) -> Type:
@@ -149,7 +167,9 @@ def fits(value: Type, target: Type) -> bool:
             return fits(value, item)
         case MoneyType(), MoneyType(None):
             return True
-        case (ListType(a), ListType(b)) | (MapType(a), MapType(b)):
+        case (
+            (ListType(a), ListType(b)) | (MapType(a), MapType(b)) | (OutcomeType(a), OutcomeType(b))
+        ):
             return fits(a, b)
         case _:
             return False
@@ -180,6 +200,9 @@ def common(a: Type, b: Type) -> Type | None:
         case MapType(x), MapType(y):
             inner = common(x, y)
             return None if inner is None else MapType(inner)
+        case OutcomeType(x), OutcomeType(y):
+            inner = common(x, y)
+            return None if inner is None else OutcomeType(inner)
         case ErrorType(), ErrorType():
             return ErrorType(None)
         case _:
@@ -191,7 +214,7 @@ def storable(kind: Type) -> bool:
     match kind:
         case ErrorType() | CallbackType():
             return False
-        case ListType(item) | MapType(item) | OptionalType(item):
+        case ListType(item) | MapType(item) | OptionalType(item) | OutcomeType(item):
             return storable(item)
         case _:
             return True
@@ -229,6 +252,8 @@ def to_ir(kind: Type) -> list[Any]:
             return ["record", name]
         case EnumType(name):
             return ["enum", name]
+        case OutcomeType():
+            return ["enum", show(kind)]
         case Simple(name):
             return [name]
         case ErrorType() | CallbackType():

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 from raftoral.codec import unpack_record
 from raftoral.errors import CorruptionError
-from raftoral.lang.ir import DEPTH_MAX, IR_VERSION, MEANING, Unit, damaged, decode_value, pairs_of
+from raftoral.lang.ir import (
+    DEPTH_MAX,
+    IR_VERSION,
+    MEANING,
+    Unit,
+    damaged,
+    decode_value,
+    pairs_of,
+    query_slots,
+)
 from raftoral.lang.primitives import PRIMITIVES
 
 _SLOTS_MAX: Final = 100_000
@@ -225,7 +234,9 @@ class _Reader:
             case [str(), kind, cells, expr]:
                 self.type(kind)
                 self.each(self.text, cells)
-                self.slots = len(cells)
+                self.slots = query_slots(cells, expr)
+                if self.slots > _SLOTS_MAX:
+                    raise damaged("a query")
                 self.expr(expr)
             case _:
                 raise damaged("a query")
@@ -421,9 +432,19 @@ class _Reader:
 
     def limits(self, limits: Any) -> None:
         match limits:
-            case [limit, least, None | ["share", int()]]:
+            case [limit, least, None | ["share", int()]] | [
+                limit,
+                least,
+                None | ["share", int()],
+                "outcomes",
+            ]:
                 parts = [limit, least]
-            case [limit, least, ["count", tolerate]]:
+            case [limit, least, ["count", tolerate]] | [
+                limit,
+                least,
+                ["count", tolerate],
+                "outcomes",
+            ]:
                 parts = [limit, least, tolerate]
             case _:
                 raise damaged("the bounds of branches")

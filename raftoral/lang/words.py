@@ -20,7 +20,7 @@ CONTROL: Final = (
 
 CLAUSES: Final = (
     "after", "answer", "as", "at_most_once", "backoff", "by", "close", "compensate", "deadline",
-    "factor", "heartbeat", "idempotent", "jitter", "key", "limit", "max", "min", "never", "on",
+    "factor", "heartbeat", "idempotent", "jitter", "key", "limit", "max", "min", "never", "on", "outcomes",
     "raises", "retry", "search", "timeout", "tolerate", "until", "version", "with",
 )  # fmt: skip
 

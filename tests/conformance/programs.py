@@ -23,15 +23,8 @@ if TYPE_CHECKING:
 FILES: Final = sorted((Path(__file__).parent / "rwf").glob("*.rwf"))
 
 _NAME: Final = re.compile(r"requirement_(\d+)_(\d+)\Z")
-_LOST: Final = "a group that fails gives its first failure, and not how many branches did what"
 
-UNWRITTEN: Final[dict[str, str]] = {
-    **NOT_EXPRESSIBLE,
-    "8-6": _LOST,
-    "8-8": "with `min 2` a branch that failed and one that never began both give none",
-    "8-13": _LOST,
-    "8-17": _LOST,
-}
+UNWRITTEN: Final[dict[str, str]] = {**NOT_EXPRESSIBLE}
 """Why there is no program; what no Python workflow can do no program can."""
 
 

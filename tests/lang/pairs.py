@@ -44,6 +44,13 @@ fn f(n: int) -> int {
   for i in range(3) { t = t + n * i }
   return t % 97
 }
+fn ended(one: outcome<int>) -> int {
+  match one {
+    case outcome.Completed(value) { return value }
+    case outcome.Failed(name, message) { return len(name) * 1000 + len(message) }
+    case outcome.Unfinished { return 7 }
+  }
+}
 workflow child version 1 (n: int) -> int raises Bad {
   require n % 4 != 3 else Bad(x: n)
   sleep 1s
@@ -77,6 +84,13 @@ def given(outcomes: Any, least: int | None) -> list[Any]:
         outcomes.raise_first()
         raise WorkflowFailed("Failed", f"{len(outcomes.values())} branches are not enough")
     return [each.value if each.status == "done" else None for each in outcomes]
+
+
+def ended(one: Any) -> int:
+    """Return what the function of that name in the head returns."""
+    if one.status == "failed":
+        return len(one.error.name) * 1000 + len(one.error.message)
+    return int(one.value) if one.status == "done" else 7
 
 
 def f(n: int) -> int:
@@ -522,7 +536,14 @@ class Pair:
         if a.ending == "final":
             return self.log(a)
         name = self.name("g")
-        bound, bound_py = self.one([("", ""), (" limit 1", ".limit(1)")])
+        bound, bound_py, told = self.one(
+            [
+                ("", "", False),
+                (" limit 1", ".limit(1)", False),
+                (" outcomes", ".tolerate()", True),
+                (" limit 1 tolerate 0 outcomes", ".tolerate(failures=0).limit(1)", True),
+            ]
+        )
         text = [f"parallel{bound} as {name} {{"]
         calls = []
         for key in ["one", "two", "three"][: 1 + self.choose(3)]:
@@ -530,10 +551,10 @@ class Pair:
             text += indented([f"branch {key} {{", *indented(body), "}"])
             calls.append(f"{key}={function}(dict(v))")
         total = self.name("l")
-        text += ["}", f"let {total} = {name}.one"]
+        text += ["}", f"let {total} = {f'ended({name}.one)' if told else f'{name}.one'}"]
         python = [
             f'{name} = yield from Parallel("{name}", {", ".join(calls)}){bound_py}',
-            f'v["{total}"] = {name}["one"]',
+            f'v["{total}"] = {f"ended([*{name}][0])" if told else f"""{name}["one"]"""}',
         ]
         return (text, python), total, "value"
 
@@ -551,6 +572,9 @@ class Pair:
                 (" tolerate 1", ".tolerate(failures=1)", 0),
                 (" tolerate 50%", ".tolerate(percent=50)", 0),
                 (" min 1 tolerate 1", ".enough(1, failures=1)", 1),
+                (" outcomes", ".tolerate()", -1),
+                (" limit 1 min 2 outcomes", ".enough(2).limit(1)", -1),
+                (" tolerate 0 outcomes", ".tolerate(failures=0)", -1),
             ]
         )
         text = [
@@ -559,7 +583,10 @@ class Pair:
         ]  # fmt: skip
         each = f"ForEach({out!r}, range({count_py} % 3 + 1), lambda j: {function}({{**v, {item!r}: j}}), by=lambda j: j + 5)"
         python = [f"{out} = yield from {each}{bound_py}"]
-        if least is None:
+        if least == -1:
+            text[-1] += f"ended(each) for each in {out})"
+            python.append(f"{out} = [ended(each) for each in {out}]")
+        elif least is None:
             text[-1] += f"{out})"
         else:
             text[-1] += f"each for each in {out} if each is not none)"
@@ -643,7 +670,8 @@ def twin(python: str) -> Workflow[..., Any]:
     names: dict[str, Any] = {
         "Call": Call, "Callback": Callback, "Checkpoint": Checkpoint, "Compute": Compute, "ForEach": ForEach, "Log": Log,
         "Parallel": Parallel, "Race": Race, "Receive": Receive, "Restart": Restart, "Saga": Saga,
-        "Sleep": Sleep, "Start": Start, "Update": Update, "WorkflowFailed": WorkflowFailed, "bad": bad, "f": f,
+        "Sleep": Sleep, "Start": Start, "Update": Update, "WorkflowFailed": WorkflowFailed, "bad": bad,
+        "ended": ended, "f": f,
         "given": given, "scope": scope, "timedelta": timedelta, "undo": undo, "undo_now": undo_now,
         "work": work,
     }  # fmt: skip

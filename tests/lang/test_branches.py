@@ -267,6 +267,75 @@ def test_bounds_say_how_many_must_succeed_and_may_fail(
 
 
 @pytest.mark.parametrize(
+    ("bounds", "fails", "ends"),
+    [
+        ("outcomes", {1}, "0 Bad: bad 1 2"),
+        ("outcomes", {0, 1, 2}, "Bad: bad 0 Bad: bad 1 Bad: bad 2"),
+        ("limit 1 min 1 outcomes", {0}, "Bad: bad 0 1 open"),
+        ("min 3 outcomes", {1}, "0 Bad: bad 1 2"),
+        ("limit 1 tolerate 0 outcomes", {1}, "0 Bad: bad 1 open"),
+        ("limit 1 tolerate 34% outcomes", {0, 1}, "Bad: bad 0 Bad: bad 1 open"),
+        ("limit 1 min 2 tolerate 0 outcomes", {0}, "Bad: bad 0 open open"),
+    ],
+)
+@pytest.mark.parametrize("form", ["parallel", "for"])
+def test_outcomes_tell_how_each_branch_ended(
+    form: str, bounds: str, fails: set[int], ends: str
+) -> None:
+    """Completed with a value, failed with a name and a message, or unfinished; the group never fails."""
+    body = 'compute y = a.b({}) require y not in bad else Bad(x: y, message: "bad {{y}}") give y'
+    each = [f"branch b{n} {{ {body.format(n)} }}" for n in range(3)]
+    group = {
+        "for": f"for x in range(3) parallel {bounds} collect all {{ {body.format('x')} }}",
+        "parallel": f"parallel {bounds} as got {{ {' '.join(each)} }} "
+        "let all = [got.b0, got.b1, got.b2]",
+    }
+    text = f"""
+    fn told(one: outcome<json>) -> string {{
+      match one {{
+        case outcome.Completed(value) {{ return text(value) }}
+        case outcome.Failed(name, message) {{ return "{{name}}: {{message}}" }}
+        case outcome.Unfinished {{ return "open" }}
+      }}
+    }}
+    workflow w version 1 (bad: list<int>) -> string {{
+      {group[form]}
+      return join([told(one) for one in all], " ")
+    }}"""
+    made = world(text, [sorted(fails)])
+    told(made)
+    assert made.result() == ends
+
+
+def test_outcomes_are_values() -> None:
+    """They are recorded, asked for, returned, compared and read again by their type."""
+    text = """
+    workflow w version 1 () -> list<outcome<int>> {
+      checkpoint seen: list<outcome<int>> = []
+      query open -> int = count(one is outcome.Unfinished for one in seen)
+      query first -> outcome<int>? = first(seen)
+      for x in range(3) parallel limit 1 tolerate 0 outcomes collect ends {
+        require x != 1 else "no"
+        give x
+      }
+      seen = ends
+      let again = decode(list<outcome<int>>, ends)
+      require again == ends and hash(again) == hash(ends) else "another"
+      return ends
+    }"""
+    made = world(text)
+    told(made)
+    assert made.result() == [
+        ["Completed", {"value": 0}],
+        ["Failed", {"message": "no", "name": "Failed"}],
+        "Unfinished",
+    ]
+    asked = queries(unit("error Bad { x: int }" + text).ir)
+    assert asked["open"]({"seen": made.result()}) == 1
+    assert asked["first"]({"seen": made.result()}) == ["Completed", {"value": 0}]
+
+
+@pytest.mark.parametrize(
     ("program", "name"),
     [
         ('parallel limit n { branch a { log "a" } }', "OutOfRange"),

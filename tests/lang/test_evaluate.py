@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raftoral.errors import CorruptionError, WorkflowFailed
-from raftoral.lang.compile import start
+from raftoral.lang.compile import queries, start
 from raftoral.replay.effects import Compute, RetryPolicy
 from raftoral.values import INT_MAX, Money
 from tests.lang.driving import Drive, unit, value_of
@@ -438,3 +438,15 @@ def test_an_input_that_was_not_decoded_is_refused() -> None:
     ir = unit("workflow w version 1 (n: int) { log text(n) }").ir
     with pytest.raises(CorruptionError):
         start(ir, {})
+
+
+def test_a_query_may_go_through_a_list() -> None:
+    """What a comprehension of a query binds has its place behind the cells that it reads."""
+    text = """
+    workflow w version 1 () {
+      checkpoint low = 1
+      checkpoint seen = [1, 2, 3]
+      query above -> int = count(one > low for i, one in seen if i < 2)
+    }"""
+    asked = queries(unit(text).ir)["above"]
+    assert asked({"low": 1, "seen": [1, 2, 3]}) == 1

@@ -572,7 +572,7 @@ def _clauses(clauses: Sequence[Any]) -> str:
 
 def _fan(node: ast.Fan | ast.Parallel) -> str:
     bounds = _opt("limit", node.limit) + _opt("min", node.least) + _opt("tolerate", node.tolerate)
-    return f"parallel{bounds}"
+    return f"parallel{bounds}{' outcomes' if node.outcomes else ''}"
 
 
 def _for(node: ast.For) -> str:

@@ -157,12 +157,13 @@ class Share:
 
 @node
 class Fan:
-    """``parallel limit n min n tolerate n collect xs`` behind the head of a ``for``."""
+    """``parallel limit n min n tolerate n outcomes collect xs`` behind the head of a ``for``."""
 
     span: Span
     limit: Expr | None
     least: Expr | None
     tolerate: Expr | Share | None
+    outcomes: Span | None
     collect: Ident | None
 
 
@@ -218,12 +219,13 @@ class Branch:
 
 @node
 class Parallel:
-    """``parallel limit n min n tolerate n as name { branch ... }``."""
+    """``parallel limit n min n tolerate n outcomes as name { branch ... }``."""
 
     span: Span
     limit: Expr | None
     least: Expr | None
     tolerate: Expr | Share | None
+    outcomes: Span | None
     name: Ident | None
     branches: tuple[Branch, ...]
 

@@ -25,6 +25,7 @@ from raftoral.lang.types import (
     ListType,
     MapType,
     OptionalType,
+    OutcomeType,
     Type,
     common,
     show,
@@ -434,7 +435,7 @@ def _declared(block: ast.Block) -> Iterable[str]:
 def _is_open(kind: Type) -> bool:
     """Tell whether a value says too little about its type: `none`, `[]`."""
     match kind:
-        case ListType(item) | MapType(item) | OptionalType(item):
+        case ListType(item) | MapType(item) | OptionalType(item) | OutcomeType(item):
             return _is_open(item)
         case _:
             return kind in (NOTHING, NEVER)

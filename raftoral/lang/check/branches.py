@@ -9,16 +9,18 @@ from raftoral.lang.check import waits
 from raftoral.lang.check.giving import Giving
 from raftoral.lang.definitions import Field, Shape
 from raftoral.lang.diagnostics import Label
-from raftoral.lang.types import DURATION, INT, NOTHING, RecordType, Type, optional
+from raftoral.lang.types import DURATION, INT, NOTHING, OutcomeType, RecordType, Type, optional
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from raftoral.lang.ast import Ident
     from raftoral.lang.check.body import Body
     from raftoral.lang.check.nodes import Checked, Node
 
 
 def limits(b: Body, node: ast.Fan | ast.Parallel) -> list[Any]:
-    """Return the IR of ``limit``, ``min`` and ``tolerate``."""
+    """Return the IR of ``limit``, ``min``, ``tolerate`` and ``outcomes``."""
     limit = None if node.limit is None else b.value(node.limit, INT, "a limit")
     least = None if node.least is None else b.value(node.least, INT, "a minimum")
     tolerate: Node | None = None
@@ -31,7 +33,23 @@ def limits(b: Body, node: ast.Fan | ast.Parallel) -> list[Any]:
             tolerate = ["share", percent]
         case expr:
             tolerate = ["count", b.value(expr, INT, "how many failures are tolerated")]
-    return [limit, least, tolerate]
+    told = [] if node.outcomes is None else ["outcomes"]
+    return [limit, least, tolerate, *told]
+
+
+def told_of(node: ast.Fan | ast.Parallel, kind: Type) -> Type:
+    """Return the type of what is known of a branch that gives a ``kind``."""
+    if node.outcomes is not None:
+        return OutcomeType(kind)
+    return kind if node.least is None and node.tolerate is None else optional(kind)
+
+
+def nowhere(b: Body, node: ast.Fan | ast.Parallel, giving: Iterable[Giving], word: str) -> None:
+    """Report what branches give, or how they ended, if there is no name for it."""
+    if node.outcomes is not None:
+        b.error("RWF0321", "how the branches end goes nowhere", node.outcomes, f"add `{word} name`")
+    for one in giving:
+        _goes_nowhere(b, one, word)
 
 
 def _distinct(b: Body, names: list[Ident], what: str) -> None:
@@ -51,10 +69,10 @@ def _branch(b: Body, node: ast.Branch, *, races: bool) -> tuple[Node, Type, Givi
     return ["branch", node.name.text, body], b.given(giving, always=leaves), giving
 
 
-def _goes_nowhere(b: Body, giving: Giving) -> None:
+def _goes_nowhere(b: Body, giving: Giving, word: str = "as") -> None:
     for kind, span in giving.kinds:
         if kind != NOTHING:
-            b.error("RWF0321", "what is given here goes nowhere", span, "add `as name`")
+            b.error("RWF0321", "what is given here goes nowhere", span, f"add `{word} name`")
             return
 
 
@@ -64,17 +82,17 @@ def parallel(b: Body, node: ast.Parallel) -> Node:
     _distinct(b, [branch.name for branch in node.branches], "branches")
     if not node.branches:
         b.error("RWF0001", "`parallel` has no branch", node.span, "write `branch name { ... }`")
-    tolerant = bounds[1] is not None or bounds[2] is not None
     arms: Node = []
     fields: dict[str, Field] = {}
+    given: list[Giving] = []
     for branch in node.branches:
         ir, kind, giving = _branch(b, branch, races=False)
         arms.append(ir)
-        if node.name is None:
-            _goes_nowhere(b, giving)
-        kind = optional(kind) if tolerant else kind
+        given.append(giving)
+        kind = told_of(node, kind)
         fields[branch.name.text] = Field(branch.name, kind, None, b.definitions)
     if node.name is None:
+        nowhere(b, node, given, "as")
         return ["parallel", None, None, bounds, arms]
     b.step(node.name)
     shape = f"parallel {node.name.text} {node.span.start}"

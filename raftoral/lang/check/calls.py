@@ -41,6 +41,9 @@ def call(c: Expressions, node: ast.Call) -> Typed:
             enum = enums.enum_of(c, callee)
             if enum is not None:
                 return enums.case(c, enum, callee.name, node.args, node.span)
+            if enums.is_outcome(c, callee):
+                visit_args(c, node)
+                return enums.made_outcome(c, callee)
             return call_member(c, node, callee)
         case _:
             visit_args(c, node)

@@ -12,7 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from raftoral.lang.types import BOOL, EnumType, OptionalType, RecordType, Type
+from raftoral.lang.types import (
+    BOOL,
+    EnumType,
+    OptionalType,
+    OutcomeType,
+    RecordType,
+    Type,
+    outcome_cases,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,6 +140,11 @@ class Coverage:
                         [f.type for f in shape.fields.values()],
                     )
                     for case, shape in cases.items()
+                }
+            case OutcomeType(item):
+                return {
+                    case: (_shown(f"outcome.{case}", fields), [*fields.values()])
+                    for case, fields in outcome_cases(item).items()
                 }
             case RecordType(name) if name in self._known.records:
                 fields = self._known.records[name].fields

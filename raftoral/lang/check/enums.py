@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from raftoral.lang import ast
 from raftoral.lang.check.arguments import arguments
 from raftoral.lang.check.nodes import const
 from raftoral.lang.diagnostics import did_you_mean
@@ -15,7 +16,6 @@ from raftoral.lang.types import EnumType, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from raftoral.lang import ast
     from raftoral.lang.check.expressions import Expressions
     from raftoral.lang.check.nodes import Typed
     from raftoral.lang.definitions import Enum
@@ -29,6 +29,21 @@ def enum_of(c: Expressions, node: ast.Member) -> Enum | None:
         return None
     home, name = path
     return home.enums.get(name)
+
+
+def is_outcome(c: Expressions, node: ast.Member) -> bool:
+    """Tell whether ``node`` names a case of `outcome`, of which no expression makes a value."""
+    match node:
+        case ast.Member(_, ast.Name(_, "outcome"), ast.Ident(_, name), False):
+            return name[0].isupper() and c.scope.find("outcome") is None
+        case _:
+            return False
+
+
+def made_outcome(c: Expressions, node: ast.Member) -> Typed:
+    """Report that an outcome is made."""
+    label = "`parallel outcomes` and `for ... parallel outcomes` tell it"
+    return c.error("RWF0201", "how a branch ended is told, never made", node.span, label)
 
 
 def case(

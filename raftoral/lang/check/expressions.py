@@ -31,6 +31,7 @@ from raftoral.lang.types import (
     MapType,
     MoneyType,
     OptionalType,
+    OutcomeType,
     RecordType,
     Simple,
     Type,
@@ -252,7 +253,7 @@ class Expressions:
             self.error("RWF0215", "a callback has a `.token`, and no text", node.span)
         if kind == STRING:
             return ir
-        return do("text.case" if isinstance(required(kind), EnumType) else "text", ir)
+        return do("text.case" if isinstance(required(kind), EnumType | OutcomeType) else "text", ir)
 
     def _narrowed(self, node: ast.Expr, typed: Typed) -> Typed:
         kind, ir = typed
@@ -328,6 +329,8 @@ class Expressions:
         if isinstance(node.base, ast.Name):
             if node.base.name == "self":
                 return self._self(node)
+            if enums.is_outcome(self, node):
+                return enums.made_outcome(self, node)
             home = self.imported(node.base.name)
             if home is not None:
                 return self._behind_import(node, home)
@@ -381,8 +384,8 @@ class Expressions:
 
     def _no_fields(self, node: ast.Member, kind: Type) -> Typed:
         name = node.name.text
-        if isinstance(kind, EnumType):
-            message = f"which fields {kind.name} has depends on its case"
+        if isinstance(kind, EnumType | OutcomeType):
+            message = f"which fields {show(kind)} has depends on its case"
             return self.error("RWF0203", message, node.name.span, "read them in a `match`")
         if isinstance(kind, CallbackType) and name == "token":
             _, base = self.expr(node.base)

@@ -8,7 +8,7 @@ from raftoral.lang.check import branches, containers
 from raftoral.lang.check.nodes import const
 from raftoral.lang.diagnostics import Label, inserting
 from raftoral.lang.source import Span
-from raftoral.lang.types import BOOL, INT, NOTHING, STRING, UNKNOWN, ListType, optional, show
+from raftoral.lang.types import BOOL, INT, STRING, UNKNOWN, ListType, show
 
 if TYPE_CHECKING:
     from raftoral.lang import ast
@@ -90,14 +90,10 @@ def _fan(b: Body, node: ast.For, fan: ast.Fan, head: list[Any]) -> Node:
     kind = b.given(giving, always=leaves)
     b.close_block()
     if fan.collect is None:
-        if kind != NOTHING:
-            span = giving.kinds[0][1]
-            b.error("RWF0321", "what is given here goes nowhere", span, "add `collect name`")
+        branches.nowhere(b, fan, [giving], "collect")
         number = number_of(b, node.variable.text)
         stem = node.variable.text if number == 0 else f"{node.variable.text}#{number}"
         return ["fan", None, stem, *head, limits, body]
     b.step(fan.collect)
-    if limits[1] is not None or limits[2] is not None:
-        kind = optional(kind)
-    slot = b.declare(fan.collect, ListType(kind), "compute").slot
+    slot = b.declare(fan.collect, ListType(branches.told_of(fan, kind)), "compute").slot
     return ["fan", slot, fan.collect.text, *head, limits, body]

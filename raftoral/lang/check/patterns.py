@@ -21,10 +21,12 @@ from raftoral.lang.types import (
     UNKNOWN,
     EnumType,
     OptionalType,
+    OutcomeType,
     RecordType,
     Type,
     common,
     may_be_none,
+    outcome_cases,
     required,
     show,
 )
@@ -32,7 +34,7 @@ from raftoral.lang.types import (
 if TYPE_CHECKING:
     from raftoral.lang.check.expressions import Expressions
     from raftoral.lang.check.nodes import Node, Typed
-    from raftoral.lang.definitions import Shape
+    from raftoral.lang.definitions import Enum, Shape
 
 Bound: TypeAlias = "list[tuple[ast.Ident, Type, Node]]"
 """The names that a pattern binds; each node gets its slot once the name is declared."""
@@ -86,7 +88,7 @@ def _literal(c: Expressions, node: ast.LiteralPattern, kind: Type) -> Tested:
     if (
         common(kind, one) is None
         or (one == NOTHING and not may_be_none(kind))
-        or (isinstance(required(kind), (RecordType, EnumType)) and one != NOTHING)
+        or (isinstance(required(kind), RecordType | EnumType | OutcomeType) and one != NOTHING)
     ):
         c.error("RWF0210", f"{show(kind)} is never {show(one)}", node.span)
     plain = encode_value(node.literal.value)
@@ -114,17 +116,23 @@ def _alternatives(
 
 def _shape(c: Expressions, node: ast.ShapePattern, kind: Type, depth: int) -> Tested:
     parts = node.name.text.split(".")
-    home = c.definitions
-    if parts[0][0].islower():
-        found = c.imported(parts[0])
-        if found is None:
-            c.error("RWF0201", f"no file is imported as `{parts[0]}`", node.name.span)
-            return Tested(["any"], WILD, [])
-        home, parts = found, parts[1:]
     inner = required(kind)
-    if parts[0] in home.enums:
-        enum = home.enums[parts[0]]
-        _wanted(c, node, kind, EnumType(parts[0]))
+    home = c.definitions
+    enum: Enum | None = None
+    named: Type
+    if parts[0] == "outcome" and "outcome" not in home.imports:
+        item = inner.item if isinstance(inner, OutcomeType) else UNKNOWN
+        enum, named = home.outcome(item), OutcomeType(item)
+    else:
+        if parts[0][0].islower():
+            found = c.imported(parts[0])
+            if found is None:
+                c.error("RWF0201", f"no file is imported as `{parts[0]}`", node.name.span)
+                return Tested(["any"], WILD, [])
+            home, parts = found, parts[1:]
+        enum, named = home.enums.get(parts[0]), EnumType(parts[0])
+    if enum is not None:
+        _wanted(c, node, kind, named)
         if len(parts) == 1:
             message = f"a pattern names a case: `{parts[0]}.{next(iter(enum.cases), 'Case')}`"
             c.error("RWF0203", message, node.name.span)
@@ -149,6 +157,8 @@ def _shape(c: Expressions, node: ast.ShapePattern, kind: Type, depth: int) -> Te
             label = "a constant; compare with `==` in a guard"
         if isinstance(inner, EnumType) and parts[0] in c.definitions.known.enums[inner.name].cases:
             label = f"did you mean `{inner.name}.{parts[0]}`?"
+        if isinstance(inner, OutcomeType) and parts[0] in outcome_cases(inner.item):
+            label = f"did you mean `outcome.{parts[0]}`?"
         c.error("RWF0203", f"there is no record or enum `{parts[0]}`", node.name.span, label)
         return Tested(["any"], WILD, [])
     if isinstance(kind, OptionalType):

@@ -14,18 +14,19 @@ from raftoral.lang.types import (
     ListType,
     MapType,
     OptionalType,
+    OutcomeType,
     RecordType,
     Type,
+    outcome_cases,
+    show,
     to_ir,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from raftoral.lang.check.functions import Functions
     from raftoral.lang.check.nodes import Node
     from raftoral.lang.check.workflows import Workflow
-    from raftoral.lang.definitions import Field, Shape
+    from raftoral.lang.definitions import Field
     from raftoral.lang.source import Source
 
 
@@ -123,38 +124,32 @@ class _Maker:
 
     def types(self) -> tuple[Node, Node]:
         """Return the records and enums that values of the unit's types may hold."""
-        records, enums = _reachable(self.kinds, self.w)
-        return (
-            [[name, self.fields(self.known.records[name].fields)] for name in records],
-            [
-                [name, [[case, self.fields(shape.fields)] for case, shape in self.cases(name)]]
-                for name in enums
-            ],
-        )
-
-    def cases(self, name: str) -> Iterable[tuple[str, Shape]]:
-        return self.known.enums[name].cases.items()
-
-
-def _reachable(kinds: Iterable[Type], w: Workflow) -> tuple[list[str], list[str]]:
-    known = w.definitions.known
-    records: set[str] = set()
-    enums: set[str] = set()
-    todo = list(kinds)
-    while todo:
-        match todo.pop():
-            case RecordType(name) if name not in records:
-                records.add(name)
-                todo.extend(field.type for field in known.records[name].fields.values())
-            case EnumType(name) if name not in enums:
-                enums.add(name)
-                for shape in known.enums[name].cases.values():
+        known = self.known
+        records: dict[str, Node] = {}
+        enums: dict[str, Node] = {}
+        todo = list(self.kinds)
+        while todo:
+            match todo.pop():
+                case RecordType(name) if name not in records:
+                    shape = known.records[name]
                     todo.extend(field.type for field in shape.fields.values())
-            case ListType(item) | MapType(item) | OptionalType(item):
-                todo.append(item)
-            case _:
-                pass
-    return sorted(records), sorted(enums)
+                    records[name] = [name, self.fields(shape.fields)]
+                case EnumType(name) if name not in enums:
+                    cases = known.enums[name].cases
+                    todo.extend(f.type for shape in cases.values() for f in shape.fields.values())
+                    enums[name] = [name, [[n, self.fields(one.fields)] for n, one in cases.items()]]
+                case OutcomeType(item) as kind if show(kind) not in enums:
+                    todo.append(item)
+                    told = [
+                        [case, [[name, to_ir(one), []] for name, one in fields.items()]]
+                        for case, fields in outcome_cases(item).items()
+                    ]
+                    enums[show(kind)] = [show(kind), told]
+                case ListType(item) | MapType(item) | OptionalType(item):
+                    todo.append(item)
+                case _:
+                    pass
+        return [records[name] for name in sorted(records)], [enums[name] for name in sorted(enums)]
 
 
 def _doc(source: Source, start: int) -> str:

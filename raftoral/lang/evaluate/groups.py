@@ -14,7 +14,8 @@ from raftoral.lang.evaluate.expressions import items_of
 from raftoral.lang.evaluate.flows import turn_key
 from raftoral.lang.evaluate.frames import FLOW, GIVE, STEP, Sound, beside
 from raftoral.replay.effects import ForEach, Parallel, Race, Saga, Sleep, undo_now
-from raftoral.replay.effects.branches import DONE, TOO_MANY
+from raftoral.replay.effects.branches import DONE, FAILED, TOO_MANY
+from raftoral.replay.failures import failure_of
 from raftoral.replay.history import BRANCHES_MAX
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from raftoral.lang.evaluate.notes import Noting
     from raftoral.lang.evaluate.program import Compiler
     from raftoral.lang.ir import Node
-    from raftoral.replay.effects import Effect, Outcomes, Won
+    from raftoral.replay.effects import Effect, Outcome, Outcomes, Won
+    from raftoral.values import Value
 
 
 def statement(c: Compiler, node: Node) -> tuple[int, Any, Any]:
@@ -70,10 +72,10 @@ def _branch(body: Flow, f: Frame) -> Generator[Effect[Any], Any, Any]:
 
 # ------------------------------------------------------------------ bounds
 class Bounds:
-    """How many branches run at once, how many must succeed, how many may fail."""
+    """How many branches run at once, how many must succeed or may fail, and whether that is told."""
 
     def __init__(self, c: Compiler, limits: Node) -> None:
-        limit, least, tolerate = limits
+        limit, least, tolerate, *told = limits
         self.limit = c.maybe(limit)
         self.least = c.maybe(least)
         self.share: int | None = None
@@ -83,7 +85,8 @@ class Bounds:
                 self.share = tolerate[1]
             else:
                 self.failures = c.expr(tolerate[1])
-        self.tolerant = least is not None or tolerate is not None
+        self.told = bool(told)
+        self.tolerant = self.told or least is not None or tolerate is not None
 
     def applied(self, f: Frame, group: Any) -> Effect[Any]:
         """Return the group of branches with its bounds."""
@@ -107,13 +110,28 @@ class Bounds:
         return group.enough(least, failures=failures, percent=self.share)
 
     def values(self, f: Frame, outcomes: Outcomes[Any]) -> list[Any]:
-        """Return what each branch gave, none where it failed; fails if too many did."""
+        """Return what each branch gave, none where it failed; fails if too many did.
+
+        With ``outcomes`` it is how each ended, and nothing fails.
+        """
+        if self.told:
+            return [_outcome(each) for each in outcomes]
         values = [each.value if each.status == DONE else None for each in outcomes]
         short = self.least is not None and len(outcomes.values()) < self.least(f)
         if outcomes.reason == TOO_MANY or short:
             outcomes.raise_first()
             raise WorkflowFailed("Failed", f"{len(outcomes.values())} branches are not enough")
         return values
+
+
+def _outcome(one: Outcome[Any]) -> Value:
+    """Return how a branch ended, as a case of `types.OutcomeType`."""
+    if one.status == DONE:
+        return ["Completed", {"value": one.value}]
+    if one.status != FAILED or one.error is None:
+        return "Unfinished"
+    name, message, _ = failure_of(one.error)
+    return ["Failed", {"name": name, "message": message}]
 
 
 def _at_least(value: int, least: int, what: str) -> int:

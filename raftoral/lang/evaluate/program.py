@@ -10,6 +10,7 @@ from raftoral.lang.evaluate import effects, flows, groups, pure
 from raftoral.lang.evaluate.expressions import Around, Function, expression, nothing
 from raftoral.lang.evaluate.frames import BREAK, CONTINUE, FLOW, PURE, Flow, Frame, Pure
 from raftoral.lang.evaluate.notes import Noting
+from raftoral.lang.ir import query_slots
 from raftoral.lang.verify import decode
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ class Program:
         self.unit = unit
         compiler = Compiler(unit, notes)
         self.body: Flow = compiler.workflow()
-        self.queries = {name: (cells, compiler.expr(ir)) for name, _, cells, ir in unit.queries}
+        self.queries = {
+            name: (cells, query_slots(cells, ir), compiler.expr(ir))
+            for name, _, cells, ir in unit.queries
+        }
 
 
 @functools.lru_cache(maxsize=512)

@@ -134,13 +134,14 @@ def queries_of(data: bytes) -> dict[str, Callable[[Mapping[str, Value]], Value]]
 
 
 def _ask(program: Program, query: str, cells: Mapping[str, Value]) -> Value:
-    names, expr = program.queries[query]
+    names, slots, expr = program.queries[query]
     for name in names:
         if name not in cells:
             raise InvalidInput(f"it reads {name}, which has no value yet")
     meter = Meter(program.unit.fuel, Shared({}))
     with Sound(meter):
-        value: Value = expr([meter, *(cells[name] for name in names)])
+        frame = [meter, *(cells[name] for name in names)]
+        value: Value = expr(frame + [None] * (slots + 1 - len(frame)))
         bounded(value)
         return value
 

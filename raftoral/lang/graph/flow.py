@@ -267,9 +267,9 @@ class _Reader:
                 return nodes
             case ast.Saga(_, block):
                 return [Frame("saga", "saga: undone together if it fails", self.block(block))]
-            case ast.Parallel(_, limit, least, tolerate, name, branches):
+            case ast.Parallel(_, _, _, _, _, name, branches):
                 lanes = tuple(Way(b.name.text, self.block(b.block)) for b in branches)
-                words = self._all("all of them", limit, least, tolerate)
+                words = self._all("all of them", one)
                 return [Lanes("parallel", words + (f", as {name.text}" if name else ""), lanes)]
             case ast.Race(_, name, arms_):
                 lanes = tuple(self._arm(arm) for arm in arms_)
@@ -311,19 +311,14 @@ class _Reader:
         if one.fan is None:
             return Frame("loop", words, self.block(one.block))
         fan = one.fan
-        words += ": " + self._all("side by side", fan.limit, fan.least, fan.tolerate)
+        words += ": " + self._all("side by side", fan)
         return Frame("fan", words, self.block(one.block))
 
-    def _all(
-        self,
-        words: str,
-        limit: ast.Expr | None,
-        least: ast.Expr | None,
-        tolerate: ast.Expr | ast.Share | None,
-    ) -> str:
-        words += "" if limit is None else f", {self.text(limit)} at a time"
-        words += "" if least is None else f", at least {self.text(least)}"
-        return words + ("" if tolerate is None else f", {self.text(tolerate)} may fail")
+    def _all(self, words: str, one: ast.Fan | ast.Parallel) -> str:
+        words += "" if one.limit is None else f", {self.text(one.limit)} at a time"
+        words += "" if one.least is None else f", at least {self.text(one.least)}"
+        words += "" if one.tolerate is None else f", {self.text(one.tolerate)} may fail"
+        return words + ("" if one.outcomes is None else ", each end is told")
 
     def _arm(self, arm: ast.Branch | ast.OnArm | ast.AfterArm) -> Way:
         match arm:

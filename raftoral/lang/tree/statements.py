@@ -13,6 +13,7 @@ from raftoral.lang.tree.tokens import at, ident, last, maybe, span
 
 if TYPE_CHECKING:
     from raftoral.lang.ast import Ident
+    from raftoral.lang.source import Span
 
 
 class Statements(Expressions):
@@ -165,7 +166,7 @@ class Statements(Expressions):
         return ast.For(span(c[0], c[7]), index, variable, c[3], c[5], c[6], c[7])
 
     def fan(self, c: list[Any]) -> ast.Fan:
-        return ast.Fan(span(c[0], last(c)), c[2], c[4], c[6], maybe(c[8]))
+        return ast.Fan(span(c[0], last(c)), c[2], c[4], c[6], _place(c[7]), maybe(c[9]))
 
     def percent(self, c: list[Any]) -> ast.Share:
         return ast.Share(at(c[0]), literals.percent(c[0]))
@@ -183,8 +184,9 @@ class Statements(Expressions):
         return ast.Saga(span(c[0], c[1]), c[1])
 
     def parallel_stmt(self, c: list[Any]) -> ast.Parallel:
-        branches = tuple(x for x in c[9:] if type(x) is ast.Branch)
-        return ast.Parallel(span(c[0], c[-1]), c[2], c[4], c[6], maybe(c[8]), branches)
+        branches = tuple(x for x in c[11:] if type(x) is ast.Branch)
+        told, name = _place(c[7]), maybe(c[9])
+        return ast.Parallel(span(c[0], c[-1]), c[2], c[4], c[6], told, name, branches)
 
     def branch(self, c: list[Any]) -> ast.Branch:
         return ast.Branch(span(c[0], c[2]), ident(c[1]), c[2])
@@ -197,6 +199,10 @@ class Statements(Expressions):
 
     def after_arm(self, c: list[Any]) -> ast.AfterArm:
         return ast.AfterArm(span(c[0], c[2]), c[1], c[2])
+
+
+def _place(word: Token | None) -> Span | None:
+    return None if word is None else at(word)
 
 
 def _retry_of(body: ast.Retry) -> tuple[int, ast.Backoff | None, int, tuple[Ident, ...]]:
