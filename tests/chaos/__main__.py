@@ -59,7 +59,8 @@ def run(seconds: float, seed: int, folder: Path, layer: str = "consensus") -> Fi
                 raise caller.problem
         cluster.wait_full(40)
         if mix:
-            findings = mixed.verify(cluster, record, mixed.finish(cluster), journal)
+            runs = mixed.finish(cluster, ids, record)
+            findings = mixed.verify(cluster, record, runs, journal)
             found = mixed.divergences(cluster)
         else:
             runs = finish(cluster.members[0].url, ids, record)
@@ -98,7 +99,7 @@ def report(trouble: Trouble, record: Record, findings: Findings, ended: float) -
     )
     for line in [*findings.lost, *findings.wrong]:
         print(f"FAILED: {line}")
-    print(f"{len(findings.lost)} acknowledged lost, {findings.verdict.value}")
+    print(findings.summary)
 
 
 def storm(seconds: float, seed: int, folder: Path) -> Findings:
@@ -112,7 +113,7 @@ def storm(seconds: float, seed: int, folder: Path) -> Findings:
     print(f"seed {seed}: {troubles}; no write for at most {max(gaps, default=0.0) * 1000:.0f} ms")
     for line in [*findings.lost, *findings.wrong]:
         print(f"FAILED: {line}")
-    print(f"{len(findings.lost)} acknowledged lost, {findings.verdict.value}")
+    print(findings.summary)
     return findings
 
 

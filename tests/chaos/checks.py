@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from raftoral.sim.linearizability import Model
     from tests.bench.processes import Member
     from tests.chaos.record import Record
 
@@ -41,6 +42,16 @@ class Findings:
     wrong: list[str] = field(default_factory=list)
     verdict: Verdict = Verdict.UNKNOWN
     steps: int = 0
+    checked: int = 0
+    """How many operations the verdict is about."""
+    keys: int = 0
+    """How many runs those were asked of."""
+
+    @property
+    def summary(self) -> str:
+        """The verdict in words, and what it was reached from."""
+        how = f"{self.checked:,} operations on {self.keys:,} runs"
+        return f"{len(self.lost)} acknowledged lost, {self.verdict.value}: {how}"
 
     @property
     def holds(self) -> bool:
@@ -64,16 +75,24 @@ def verify(cluster: Nodes, record: Record, runs: list[str], journal: Path) -> Fi
         _steps(run_id, events, tokens, findings)
         _promises(run_id, events, record, findings)
     findings.wrong += [f"{run_id} was shown with two ends" for run_id in record.contradictions]
-    finding = check(record.history.operations(), run_model())
+    judge(record, run_model(), findings)
+    return findings
+
+
+def judge(record: Record, model: Model, findings: Findings) -> None:
+    """Note whether all that clients asked and were told could have happened one at a time."""
+    operations = record.history.operations()
+    finding = check(operations, model)
     findings.verdict = finding.verdict
+    findings.checked = len(operations)
+    findings.keys = len({operation.key for operation in operations})
     if finding.verdict is not Verdict.YES:
         findings.wrong.append(f"{finding.key}: {finding.verdict.value}")
         findings.wrong += [
             f"  {operation}"
-            for operation in sorted(record.history.operations(), key=lambda each: each.began)
+            for operation in sorted(operations, key=lambda each: each.began)
             if operation.key == finding.key
         ]
-    return findings
 
 
 def local_copy(cluster: Nodes, number: int, run_id: str) -> list[bytes] | None:

@@ -16,7 +16,7 @@ import httpx
 from tests.chaos.record import ABSENT, ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from tests.chaos.record import Record
 
@@ -95,6 +95,10 @@ class Caller(threading.Thread):
             self.do_list(client, url)
 
     # -------------------------------------------------------------- operations
+    def standing(self, view: dict[str, Any]) -> Hashable:
+        """Return what a view says to the model."""
+        return self._record.shown(view)
+
     def do_start(self, client: httpx.Client, url: str, run_id: str) -> None:
         """Start a run, for the first time or again."""
         name, given = self._ids.inputs[run_id]
@@ -103,7 +107,7 @@ class Caller(threading.Thread):
         answer = self._ask(client, "POST", f"{url}/v1/runs", json=body)
         if answer is not None:
             assert answer.status_code == 200, answer.text
-            self._record.end(self.number, self._record.shown(answer.json()))
+            self._record.end(self.number, self.standing(answer.json()))
             self._record.started[run_id] = (name, given)
             self._record.acknowledged()
 
@@ -141,7 +145,7 @@ class Caller(threading.Thread):
             self._record.end(self.number, ABSENT)
         else:
             assert answer.status_code == 200, answer.text
-            self._record.end(self.number, self._record.shown(answer.json()))
+            self._record.end(self.number, self.standing(answer.json()))
 
     def do_list(self, client: httpx.Client, url: str) -> None:
         """List runs. A list is one node's own view, so only the ends in it are promises."""

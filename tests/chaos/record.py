@@ -63,7 +63,7 @@ class Record:
 
     def shown(self, view: dict[str, Any]) -> Hashable:
         """Return what a view says to the model; an end is remembered and compared."""
-        if view["status"] in ("running", "parked"):
+        if view["status"] in ("running", "paused", "parked"):
             return RUNNING
         end = to_json([view["status"], view["result"], view["error"]])
         with self._lock:
@@ -87,12 +87,12 @@ def _step(state: Any, action: Action, result: Hashable) -> tuple[Hashable] | Non
     phase, taken = state
     match action:
         case ("start",):
-            phase = _fits(RUNNING if phase == ABSENT else phase, result)
+            phase = fits(RUNNING if phase == ABSENT else phase, result)
         case ("look",):
-            phase = _fits(phase, result)
+            phase = fits(phase, result)
         case ("signal", number):
             if result == ENDED:
-                phase = None if number in taken else _fits(phase, (ENDED,))
+                phase = None if number in taken else fits(phase, (ENDED,))
             elif phase == RUNNING or (result is not UNKNOWN_RESULT and number in taken):
                 taken |= {number}
             elif result is not UNKNOWN_RESULT:
@@ -102,8 +102,11 @@ def _step(state: Any, action: Action, result: Hashable) -> tuple[Hashable] | Non
     return None if phase is None else ((phase, taken),)
 
 
-def _fits(phase: Any, result: Any) -> Any:
-    """Return the phase after an answer that shows ``result``; None if it cannot be shown."""
+def fits(phase: Any, result: Any) -> Any:
+    """Return the phase after an answer that shows ``result``; None if it cannot be shown.
+
+    Both are `ABSENT`, `RUNNING`, ``(ENDED,)`` for an end that nobody knows, or ``(ENDED, end)``.
+    """
     if result is UNKNOWN_RESULT:
         return phase
     if result in (ABSENT, RUNNING):
