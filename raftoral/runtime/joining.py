@@ -98,6 +98,7 @@ async def _ask_seeds(
     loop = asyncio.get_running_loop()
     until = loop.time() + config.join_timeout_s
     problems: dict[str, RaftoralError] = {}
+    said = False
     while True:
         for seed in config.join:
             if seed == config.reachable_at:
@@ -111,13 +112,16 @@ async def _ask_seeds(
         if problems and all(isinstance(error, NotTrusted) for error in problems.values()):
             # Trying again would change no certificate.
             raise UsageError(f"cannot join: {'; '.join(map(str, problems.values()))}")
+        told = "; ".join(f"{seed}: {why}" for seed, why in problems.items())
         if loop.time() >= until:
-            told = "; ".join(f"{seed}: {why}" for seed, why in problems.items())
             raise Unavailable(
                 f"no node of the cluster answered within {config.join_timeout_s:g} s ({told}). "
                 "Check the address and that the node runs; the first node of a cluster starts "
                 "without --join"
             )
+        if not said:
+            log.warning("no answer yet, trying for %g s: %s", config.join_timeout_s, told)
+            said = True
         await asyncio.sleep(0.2)
 
 

@@ -186,6 +186,10 @@ class NotTls(NotTrusted):
         )
 
 
+LISTENER_SPEAKS_TLS: Final = str(NotTls(with_tls="listening", without="dialling"))
+"""What a node without TLS is told in the clear by one that has it."""
+
+
 def refuse_tls(first: bytes) -> None:
     """Raise `NotTls` if a connection to a node without TLS begins with these bytes of TLS."""
     if first[:1] == bytes((_HANDSHAKE,)):  # No frame is so long that it begins with this.

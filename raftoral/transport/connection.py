@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from raftoral.errors import NotTrusted, PeerError, Unavailable
 from raftoral.ids import NOBODY, NodeId
-from raftoral.security.tls import NotTls, refuse_tls
+from raftoral.security.tls import LISTENER_SPEAKS_TLS, NotTls, refuse_tls
 from raftoral.transport.base import REMOVED, Local
 from raftoral.transport.frame import (
     PROTOCOL_VERSION,
@@ -257,7 +257,10 @@ class Connection(asyncio.Protocol):
                 (why,) = fields_of(frame, str)
                 if why == REMOVED and self._dialled_as.node != NOBODY:
                     self._owner.on_expelled()
-                self._fail_greeting(f"{self._where} refuses this node: {why:.200}")
+                told = f"{self._where} refuses this node: {why:.200}"
+                self._fail_greeting(
+                    NotTrusted(told) if why == LISTENER_SPEAKS_TLS else PeerError(told)
+                )
                 return
             case _:
                 raise PeerError(f"the peer began with a {frame.kind.name} frame, not with HELLO")
@@ -300,12 +303,16 @@ class Connection(asyncio.Protocol):
         stranger = mine.node == NOBODY
         if mine.cluster and hello.cluster != mine.cluster:
             self._fail_greeting(
-                f"{self._where} is of cluster {hello.cluster!r}, this node of {mine.cluster!r}"
+                PeerError(
+                    f"{self._where} is of cluster {hello.cluster!r}, this node of {mine.cluster!r}"
+                )
             )
         elif self._expected is not None and hello.node != self._expected:
-            self._fail_greeting(f"{self._where} is node {hello.node}, not node {self._expected}")
+            self._fail_greeting(
+                PeerError(f"{self._where} is node {hello.node}, not node {self._expected}")
+            )
         elif (objection := self._impostor(hello, is_caller=stranger)) is not None:
-            self._fail_greeting(f"{self._where}: {objection}")
+            self._fail_greeting(PeerError(f"{self._where}: {objection}"))
         else:
             self._become_open(NOBODY if stranger else hello.node, hello.name, wall)
             if not self.greeted.done():
@@ -344,10 +351,10 @@ class Connection(asyncio.Protocol):
             self._owner.refused(self.peer or self._host, str(error))
         self.close(str(error))
 
-    def _fail_greeting(self, why: str) -> None:
+    def _fail_greeting(self, why: PeerError) -> None:
         if not self.greeted.done():
-            self.greeted.set_exception(PeerError(why))
-        self.close(why)
+            self.greeted.set_exception(why)
+        self.close(str(why))
 
     def _wait_at_most(self, seconds: float) -> None:
         if self._timer is not None:

@@ -296,8 +296,10 @@ async def _events(node: Node, run_id: str) -> list[str]:
     ]
 
 
-def test_nobody_answers_a_dead_seed(address: str, tmp_path: Path) -> None:
-    """A join to an address where nothing listens ends in one message that names it."""
+def test_nobody_answers_a_dead_seed(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A join where nothing listens is told of at once and once, and ends in a message with the address."""
     config = NodeConfig(
         data=str(tmp_path / "n"), listen=address, join=("127.0.0.1:1",), join_timeout_s=0.5
     )
@@ -307,6 +309,9 @@ def test_nobody_answers_a_dead_seed(address: str, tmp_path: Path) -> None:
             await Node(_registry(), config=config).start()
 
     asyncio.run(main())
+    told = [record.getMessage() for record in caplog.records if record.name == "raftoral.join"]
+    assert len(told) == 1
+    assert told[0].startswith("no answer yet, trying for 0.5 s: 127.0.0.1:1: ")
 
 
 def test_a_taken_port_leaves_no_folder_behind(address: str, tmp_path: Path) -> None:
