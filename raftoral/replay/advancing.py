@@ -133,6 +133,8 @@ class Advancing:
         self._lockstep = lockstep
         self._observe = observe
         self._owners: dict[str, Branch] = {}
+        self._callers: dict[str, dict[Branch, None]] = {}
+        """Who waits for a callback, in the order in which they came; several branches may."""
         self._paths: set[str] = set()
         self._children: dict[str, str] = {}
         self._live_branches = 0
@@ -390,6 +392,7 @@ class Advancing:
             return _unpacked(arrived, kind)
         branch.blocked = self.waits[path]
         self._owners[path] = branch
+        self._callers.setdefault(path, {})[branch] = None
         return None
 
     def _restart(self, branch: Branch, effect: Restart) -> None:

@@ -212,7 +212,7 @@ class Replay(Advancing):
         self._ahead.passed(data)
 
     def _on_arrival(self, event: ChildDone | CallbackDone, data: bytes) -> None:
-        """A child ended, or a callback was completed: the branch that waits for it goes on."""
+        """A child ended, or a callback was completed: whoever waits for it goes on."""
         path = event.path
         self._ahead.passed(data)
         if path in self._dropped:
@@ -226,14 +226,18 @@ class Replay(Advancing):
         self._release()
         self._drop(path)
         self._arrived[path] = event
-        branch = self._owners[path]
-        if branch.blocked is not wait:
-            return  # The callback is not waited for yet.
-        if event.ok:
-            kind = wait.kind if isinstance(wait, CallbackWait) else flow_result(wait.effect.target)
-            self._answer(branch, event.value, kind)
+        if isinstance(wait, CallbackWait):
+            # Nobody may wait for it yet, or not any more.
+            callers, kind = self._callers.pop(path, {}), wait.kind
         else:
-            self._throw(branch, as_error(event.value))
+            callers, kind = {self._owners[path]: None}, flow_result(wait.effect.target)
+        for branch in callers:
+            if branch.blocked is not wait:
+                continue
+            if event.ok:
+                self._answer(branch, event.value, kind)
+            else:
+                self._throw(branch, as_error(event.value))
         self._pump()
 
     def _on_answer(self, event: Any, data: bytes) -> None:

@@ -38,8 +38,8 @@ def crash_at_every_event(
     """Run ``workflow`` once without a crash and once for each place to crash at; return the first.
 
     The arguments are those of `run`. `AssertionError` names the crash after which the run had another
-    result or history, with the table of both. What may be attempted once only is not crashed in the
-    attempt, since it then ends in ``Interrupted`` by its own promise.
+    result or history, with the table of both. What may be attempted once only and is crashed in the
+    attempt ends in ``Interrupted`` by its own promise, which is no difference.
     """
     plan: Plan[R] = plan_of(workflow, args, options)
     settled: list[tuple[str, Event]] = []
@@ -54,9 +54,7 @@ def crash_at_every_event(
             _require_same(whole, _crashed(plan, where, behind=number), where)
     for number, (name, _) in enumerate(whole.calls):
         where = f"in attempt {number + 1} of an activity ({name})"
-        other = _crashed(plan, where, attempt=number)
-        if not _was_interrupted(whole.events, other.events):
-            _require_same(whole, other, where)
+        _require_same(whole, _crashed(plan, where, attempt=number), where)
     return whole
 
 
@@ -143,7 +141,7 @@ def _was_interrupted(whole: Sequence[Event], other: Sequence[Event]) -> bool:
 
 
 def _require_same(whole: Tested[Any], other: Tested[Any], where: str) -> None:
-    if whole.history == other.history:
+    if whole.history == other.history or _was_interrupted(whole.events, other.events):
         return
     found = _told(whole.events, other.events)
     raise AssertionError(f"after a crash {where}, run {RUN} had another history\n{found}")

@@ -21,6 +21,7 @@ from raftoral.replay.effects import (
     ForEach,
     Log,
     Parallel,
+    Race,
     Receive,
     Restart,
     Sleep,
@@ -35,6 +36,7 @@ from raftoral.replay.history import (
     CallbackDone,
     CallbackOpened,
     CancelAsked,
+    Closed,
     Done,
     Ended,
     Event,
@@ -637,6 +639,52 @@ def test_a_run_has_as_many_branches_as_it_is_told() -> None:
     replay.feed(encode(Opened("all", 1_000)))
     replay.feed(encode(Taken("all[0]/go-0#0", "s", None)))
     assert "at most 1,000 branches under way" in str(decode(replay.outbox[-1]))
+    replay.close()
+
+
+def test_whoever_waits_for_a_callback_is_answered() -> None:
+    """Several branches may wait for one callback; each gets a value of its own, in the order they came."""
+
+    def body() -> Flow[list[object]]:
+        pending = yield from Callback("token", list)
+
+        def waiting() -> Flow[list[object]]:
+            return (yield from pending.wait())
+
+        one, two = yield from Parallel("both", waiting(), waiting())
+        one.append("one")
+        return [one, two]
+
+    replay = begun(body)
+    replay.feed(encode(CallbackOpened("token", "t", Millis(0), 0)))
+    replay.feed(encode(CallbackDone("token", True, [7])))
+    assert [decode(data) for data in replay.outbox] == [
+        Opened("both", 2),
+        Closed("both", [0, 1]),
+        Ended("completed", [[7, "one"], [7]]),
+    ]
+    replay.close()
+
+
+def test_a_callback_outlives_a_branch_that_waited_for_it() -> None:
+    """A cancelled branch waits no more; another one that waited before it is answered all the same."""
+
+    def body() -> Flow[int]:
+        pending = yield from Callback("token", int)
+
+        def racing() -> Flow[object]:
+            won = yield from Race("first", Sleep("1h"), pending.wait())
+            return won.index
+
+        value, index = yield from Parallel("both", pending.wait(), racing())
+        return value if index == 0 else 0
+
+    replay = begun(body)
+    replay.feed(encode(CallbackOpened("token", "t", Millis(0), 0)))
+    replay.feed(encode(TimerSet("both[1]/first[0]/sleep#0", Millis(5))))
+    replay.feed(encode(TimerFired("both[1]/first[0]/sleep#0")))
+    replay.feed(encode(CallbackDone("token", True, 7)))
+    assert decode(replay.outbox[-1]) == Ended("completed", 7)
     replay.close()
 
 

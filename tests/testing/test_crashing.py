@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from raftoral.errors import UsageError, WorkflowFailed
-from raftoral.replay.effects import Compute, Flow, workflow
+from raftoral.replay.effects import Compute, Flow, Race, Sleep, workflow
 from raftoral.testing import InTurn, Request, Signal, Takes, crash_at_every_event, run_twice, rwf
 from tests.testing import flows
 from tests.testing.test_running import MOCKS, WORKFLOWS
@@ -27,6 +27,19 @@ def test_a_sound_workflow_survives_a_crash_anywhere() -> None:
     assert crash_at_every_event(flows.everything, ["a", "b"], **EVERYTHING).result["once"] == "ONCE"
     hello = rwf(WORKFLOWS / "hello.rwf")
     assert crash_at_every_event(hello, "Ann", mocks={"people.greet": "Hi"}).result == "Hi"
+
+
+def test_a_crash_beside_what_may_be_attempted_once_is_no_difference() -> None:
+    """The attempt is lost by a crash behind another branch's event too, and ends as it promises."""
+
+    @workflow("once", version=1)
+    def once() -> Flow[int]:
+        won = yield from Race(
+            "r", Compute("a", flows.plain, "x").at_most_once(), Sleep("10m"), Sleep("20m")
+        )
+        return won.index
+
+    assert crash_at_every_event(once, mocks={flows.plain: Takes("1h", "X")}).result == 1
 
 
 def test_a_failing_run_fails_in_the_same_way_after_any_crash() -> None:
