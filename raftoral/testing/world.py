@@ -294,8 +294,6 @@ class World:
 
     def _advance(self, live: _Live) -> bool:
         replay = live.replay
-        if live.run.status != runs.RUNNING:
-            return False
         if replay.outbox:
             self._settle(live, replay.outbox[0])
             return True
@@ -304,6 +302,8 @@ class World:
                 del live.attempts[path]
                 self._end_attempt(live, attempt)
                 return True
+        if live.run.status == runs.PAUSED:
+            return False  # What was under way is settled, nothing is begun.
         around = _Around(self, live)
         return any(self._act(live, path, around) for path in list(replay.waits))
 

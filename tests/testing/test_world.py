@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from raftoral.errors import WorkflowFailed
+from raftoral.ids import RunId
+from raftoral.machines import commands
 from raftoral.registry.app import Registry
 from raftoral.replay.effects import Compute, Flow, workflow
 from raftoral.replay.wording import describe
-from raftoral.testing import World
+from raftoral.testing import Takes, World
 from tests.replay import forest
 from tests.replay.forest import FOREST
 
@@ -71,3 +73,25 @@ def test_a_crash_behind_asked_interrupts_what_may_be_attempted_once() -> None:
     with pytest.raises(WorkflowFailed, match="Interrupted"):
         one.result()
     assert cut[:2] == told[:2]
+
+
+def test_a_paused_run_settles_what_is_under_way_and_begins_nothing() -> None:
+    """An attempt that ends while the run is paused is not lost; the next one waits for the end of the pause."""
+
+    @workflow("two", version=1)
+    def two() -> Flow[list[int]]:
+        first = yield from Compute("first", forest.add, 1, 1)
+        second = yield from Compute("second", forest.add, first, 1)
+        return [first, second]
+
+    one = World(Registry(workflows=[two]))
+    one.choose = lambda _name, _function: lambda *_args: Takes("1h", 2)
+    one.start("two")
+    one.at("1m", lambda: one.propose(commands.Pause(RunId("run"), "audit")))
+    one.run()
+    assert one.status("run") == "paused"
+    assert [type(event).__name__ for event in one.events()] == ["Started", "Paused", "Done"]
+    one.propose(commands.Resume(RunId("run")))
+    one.run()
+    assert one.result("run") == [2, 2]
+    one.close()
