@@ -184,13 +184,29 @@ class Index:
             self._walk(getattr(node, name), scope)
 
     def _walk(self, node: Any, scope: Span | None = None) -> None:
-        here = scope or Span(0, 0)
+        """Enter what a node declares and uses, in a block whose place is ``scope``."""
         match node:
             case tuple() if not isinstance(node, Span):
                 for one in node:
                     self._walk(one, scope)
             case ast.Block():
                 self._block(node)
+            case None | str() | int() | Span():
+                pass
+            case _:
+                known = (
+                    self._name(node)
+                    or self._pattern(node, scope)
+                    or self._step(node, scope)
+                    or self._nested(node, scope)
+                    or self._tested(node)
+                )
+                if not known:
+                    self._children(node, scope)
+
+    def _name(self, node: Any) -> bool:
+        """Enter what stands for something by its name; tell whether the node does."""
+        match node:
             case ast.Name(span, name):
                 if not self._use(name, span):
                     self._refer(name, span, "function", "file")
@@ -199,6 +215,29 @@ class Index:
             case ast.TypeRef(span, name, arguments):
                 self._refer(name, Span(span.start, span.start + len(name)), *_TYPES)
                 self._walk(arguments)
+            case ast.Call(_, ast.Name(_, "calls"), args):
+                for arg in args:  # of a test: it names what was called
+                    words = _dotted(arg.value)
+                    self._refer(words, arg.value.span, "activity", "workflow")
+            case ast.Call(_, ast.Name(_, function) as callee, args):
+                self._walk(callee)
+                self._arguments("function", function, args)
+            case ast.RetryPolicy(_, name_):
+                self._refer(name_.text, name_.span, "policy")
+            case ast.Retry(_, _, backoff, _, only):
+                self._walk(backoff)
+                for one in only:
+                    self._refer(one.text, one.span, "error")
+            case ast.Comprehension():
+                self._comprehension(node)
+            case _:
+                return False
+        return True
+
+    def _pattern(self, node: Any, scope: Span | None) -> bool:
+        """Enter a pattern, or a case with one; tell whether the node is such."""
+        here = scope or Span(0, 0)
+        match node:
             case ast.ShapePattern(_, name_, fields):
                 self._refer(name_.text.split(".")[0], _head(name_), *_TYPES)
                 for one in fields or ():
@@ -208,6 +247,20 @@ class Index:
                         self._walk(one.pattern, scope)
             case ast.BindPattern(_, name_):
                 self._declare("value", name_, node, here)
+            case ast.Case(_, pattern, guard, block):
+                self._blocks.append({})
+                self._walk(pattern, block.span)
+                self._walk(guard)
+                self._block(block)
+                self._blocks.pop()
+            case _:
+                return False
+        return True
+
+    def _step(self, node: Any, scope: Span | None) -> bool:
+        """Enter a statement without blocks; tell whether the node is one."""
+        here = scope or Span(0, 0)
+        match node:
             case ast.Let(_, name_, type_, value, variable):
                 self._walk((type_, value))
                 self._declare("variable" if variable else "value", name_, node, here)
@@ -230,24 +283,11 @@ class Index:
                 self._walk(type_)
                 self._arguments("workflow", child.text, args)
                 self._declare("result", name_, node, here)
-            case ast.Call(_, ast.Name(_, "calls"), args):
-                for arg in args:  # of a test: it names what was called
-                    words = _dotted(arg.value)
-                    self._refer(words, arg.value.span, "activity", "workflow")
-            case ast.Call(_, ast.Name(_, function) as callee, args):
-                self._walk(callee)
-                self._arguments("function", function, args)
             case ast.Restart(_, args):
                 for arg in args:
                     if arg.name is not None:
                         self._use(arg.name.text, arg.name.span)
                 self._walk(args)
-            case ast.RetryPolicy(_, name_):
-                self._refer(name_.text, name_.span, "policy")
-            case ast.Retry(_, _, backoff, _, only):
-                self._walk(backoff)
-                for one in only:
-                    self._refer(one.text, one.span, "error")
             case ast.SignalDef(_, name_, params) | ast.UpdateDef(_, name_, params):
                 kind: Kind = "signal" if isinstance(node, ast.SignalDef) else "update"
                 self._declare(kind, name_, node, here)
@@ -263,6 +303,14 @@ class Index:
                 self._walk((timeout, otherwise))
                 self._declare("result", name_, node, here)
                 self._walk(answer)
+            case _:
+                return False
+        return True
+
+    def _nested(self, node: Any, scope: Span | None) -> bool:
+        """Enter a statement with blocks in it; tell whether the node is one."""
+        here = scope or Span(0, 0)
+        match node:
             case ast.OnArm(_, source, name_, answer, block):
                 self._use(source.text, source.span)
                 self._blocks.append({})
@@ -280,24 +328,23 @@ class Index:
                 self._blocks.pop()
                 self._walk(fan)
                 self._declare("value", None if fan is None else fan.collect, node, here)
-            case ast.Comprehension():
-                self._comprehension(node)
             case ast.Catch(_, names, variable_, block):
                 for one in names:
                     self._refer(one.text, one.span, "error")
                 self._block(block, ("value", variable_, node))
-            case ast.Case(_, pattern, guard, block):
-                self._blocks.append({})
-                self._walk(pattern, block.span)
-                self._walk(guard)
-                self._block(block)
-                self._blocks.pop()
             case ast.Parallel(_, limit, least, tolerate, _, name_, branches):
                 self._walk((limit, least, tolerate, branches))
                 self._declare("value", name_, node, here)
             case ast.Race(_, name_, arms):
                 self._walk(arms)
                 self._declare("value", name_, node, here)
+            case _:
+                return False
+        return True
+
+    def _tested(self, node: Any) -> bool:
+        """Enter a part of a test; tell whether the node is one."""
+        match node:
             case ast.Mock(_, name_, answer_) | ast.MockTakes(_, name_, answer_):
                 self._refer(name_.text, name_.span, "activity", "workflow")
                 self._walk(answer_)
@@ -318,10 +365,9 @@ class Index:
                 self._walk(answer_)
             case ast.ExpectFailure(_, name_):
                 self._refer(name_.text, name_.span, "error")
-            case None | str() | int() | Span():
-                pass
             case _:
-                self._children(node, scope)
+                return False
+        return True
 
     def _inside(self, workflow: str) -> dict[str, Symbol]:
         """Return what a test of a workflow may speak of: its checkpoints and its mailboxes."""

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 from raftoral.errors import UsageError
 from raftoral.replay.effects import Workflow
 from raftoral.testing.elsewhere import DIFFERS, Where
+from raftoral.testing.mocks import Takes
 from raftoral.testing.running import Options, Plan, Tested, plan_of
-from raftoral.testing.world import Takes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

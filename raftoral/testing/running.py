@@ -26,7 +26,8 @@ from raftoral.replay.failures import as_error
 from raftoral.replay.history import CallbackOpened, Ended, Event, Logged, Set, decode
 from raftoral.runtime.rhx import write_rhx
 from raftoral.runtime.views import HistoryView
-from raftoral.testing.world import BEGINNING, Takes, World, outcome_of
+from raftoral.testing.mocks import Takes, outcome_of
+from raftoral.testing.world import BEGINNING, World
 from raftoral.values import instant_of, millis_since_epoch
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from raftoral.registry.definition import Definition, rwf_definition
 from raftoral.replay.context import current
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import CallbackOpened, ChildAsked, Ended, Event, Set, decode
-from raftoral.testing.world import Takes, World, outcome_of
+from raftoral.testing.mocks import Takes, outcome_of
+from raftoral.testing.world import World
 from raftoral.values import span_of
 
 if TYPE_CHECKING:

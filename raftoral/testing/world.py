@@ -13,7 +13,6 @@ import heapq
 import inspect
 from contextvars import copy_context
 from copy import deepcopy
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +26,7 @@ from raftoral.errors import (
 )
 from raftoral.ids import SLOTS, Index, Millis, NodeId, RunId, Version
 from raftoral.kv import MemoryKeyValue, Overlay
-from raftoral.machines import callbacks, children, commands, events, mail, outbox, runs
+from raftoral.machines import children, commands, events, mail, outbox, runs
 from raftoral.machines.execution import Execution
 from raftoral.registry.app import Registry
 from raftoral.registry.loader import Loader
@@ -39,6 +38,8 @@ from raftoral.replay.history import Asked, Ended, Event, decode, encode
 from raftoral.replay.interpreter import Replay
 from raftoral.replay.packing import pack_result
 from raftoral.replay.waits import ComputeWait, describe_waiting
+from raftoral.testing.live import Around, Attempt, Live
+from raftoral.testing.mocks import Takes, limits_of, outcome_of
 from raftoral.values import millis_of
 
 if TYPE_CHECKING:
@@ -59,39 +60,6 @@ STEPS_MAX: Final = 1_000_000
 
 _NODE: Final = NodeId(1)
 _GROUP: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Takes:
-    """What a mocked activity gives, and how long it takes on the world's clock.
-
-    ``beats`` are the moments, counted from its beginning, at which it tells that it is alive.
-    """
-
-    span: Span
-    result: Any = None
-    beats: tuple[Span, ...] = ()
-
-
-@dataclass(slots=True, eq=False)
-class _Attempt:
-    """One attempt under way: what it ends in, and when."""
-
-    wait: ComputeWait
-    attempt: int
-    began_at: Millis
-    ends_at: Millis
-    outcome: Any
-
-
-@dataclass(slots=True)
-class _Live:
-    """A run of the world: its record, its code, and what its owner has under way."""
-
-    run: Run
-    replay: Replay
-    attempts: dict[str, _Attempt] = field(default_factory=dict)
-    asked: set[str] = field(default_factory=set)
 
 
 class _Died(BaseException):
@@ -135,7 +103,7 @@ class World:
         self._machine = Execution()
         self._store = MemoryKeyValue()
         self._index = 0
-        self._live: dict[RunId, _Live] = {}
+        self._live: dict[RunId, Live] = {}
         self._pending: list[events.Event] = []
         self._planned: list[tuple[Millis, int, Callable[[], object]]] = []
         self._plans = 0
@@ -292,7 +260,7 @@ class World:
             return True
         return any(self._advance(live) for live in list(self._live.values()))
 
-    def _advance(self, live: _Live) -> bool:
+    def _advance(self, live: Live) -> bool:
         replay = live.replay
         if replay.outbox:
             self._settle(live, replay.outbox[0])
@@ -304,10 +272,13 @@ class World:
                 return True
         if live.run.status == runs.PAUSED:
             return False  # What was under way is settled, nothing is begun.
-        around = _Around(self, live)
+        around = self._around(live)
         return any(self._act(live, path, around) for path in list(replay.waits))
 
-    def _act(self, live: _Live, path: str, around: _Around) -> bool:
+    def _around(self, live: Live) -> Around:
+        return Around(live, self._store, self.clock, self._chance)
+
+    def _act(self, live: Live, path: str, around: Around) -> bool:
         wait = live.replay.waits[path]
         match decide(wait, around):
             case Settle(event):
@@ -330,12 +301,12 @@ class World:
                     self._wake.add(at)
                 return False
 
-    def _settle(self, live: _Live, data: bytes) -> None:
+    def _settle(self, live: Live, data: bytes) -> None:
         run = live.run
         self._apply(commands.Settle(run.id, run.epoch, run.length, run.chain, [data]))
 
     # -------------------------------------------------------------- activities
-    def _begin(self, live: _Live, wait: ComputeWait) -> _Attempt:
+    def _begin(self, live: Live, wait: ComputeWait) -> Attempt:
         """Call the activity; what it gives counts when its time has passed."""
         run = live.run
         context = ActivityContext(run.id, run.generation, wait.path, wait.attempt, run.epoch)
@@ -350,11 +321,11 @@ class World:
         takes = outcome if isinstance(outcome, Takes) else Takes("0s", outcome)
         span = millis_of(as_span(takes.span))
         result = takes.result
-        for limit, name in _limits(wait, takes, span):
+        for limit, name in limits_of(wait, takes, span):
             if limit < span:
                 span, result = limit, WorkflowFailed(name, f"no result within {limit} ms")
         began_at = self._lost.pop((run.id, wait.path, wait.attempt), self.clock)
-        return _Attempt(wait, wait.attempt, began_at, Millis(began_at + span), result)
+        return Attempt(wait, wait.attempt, began_at, Millis(began_at + span), result)
 
     def _call(self, wait: ComputeWait, context: ActivityContext) -> Any:
         call = wait.effect.call
@@ -378,7 +349,7 @@ class World:
             raise WorkflowFailed("UnknownActivity", f"no activity {name!r} here; mock it")
         return real
 
-    def _end_attempt(self, live: _Live, attempt: _Attempt) -> None:
+    def _end_attempt(self, live: Live, attempt: Attempt) -> None:
         wait = live.replay.waits.get(attempt.wait.path)
         assert isinstance(wait, ComputeWait), "an attempt is stopped before its wait goes"
         outcome = attempt.outcome
@@ -389,7 +360,7 @@ class World:
                 outcome = self._loader.checked_result(definition, wait.effect.call.activity, value)
             except WorkflowFailed as error:
                 outcome = error
-        event = attempted(wait, outcome, _Around(self, live))
+        event = attempted(wait, outcome, self._around(live))
         self._settle(live, encode(event, floats=True))
 
     # -------------------------------------------------------------- between runs
@@ -455,7 +426,7 @@ class World:
         events = runs.history(self._store, run.id)
         body = self.begin(definition)
         replay = Replay(run.id, body, observe=self._observe, known=events)
-        self._live[run.id] = _Live(run, replay)
+        self._live[run.id] = Live(run, replay)
         replay.feed_all(events)
 
     def _close(self, run_id: RunId) -> None:
@@ -534,69 +505,3 @@ class World:
         if last.status != "completed":
             raise as_error(last.value)
         return last.value
-
-
-def outcome_of(mock: Any) -> Callable[..., Any]:
-    """Return a mock as a function: a value or an exception is what the function gives or raises."""
-    if callable(mock) and not isinstance(mock, type):
-        function: Callable[..., Any] = mock
-        return function
-
-    def give(*_args: Any, **_kwargs: Any) -> Any:
-        if isinstance(mock, BaseException):
-            raise mock
-        return mock
-
-    return give
-
-
-class _Around:
-    """`raftoral.replay.deciding.Surroundings` of one run in a world."""
-
-    __slots__ = ("_live", "_world")
-
-    def __init__(self, world: World, live: _Live) -> None:
-        self._world = world
-        self._live = live
-
-    def now(self) -> Millis:
-        return self._world.clock
-
-    def chance(self, below: int) -> int:
-        return self._world._chance.randrange(below)  # noqa: SLF001
-
-    def token(self, path: str) -> str:
-        run = self._live.run
-        secret = self.chance(1 << 128).to_bytes(16, "big")
-        return callbacks.Token(run.id, run.generation, path, secret).encode()
-
-    def signal(self, name: str) -> tuple[str, Value] | None:
-        return runs.oldest_mail(self._world._store, self._live.run.id, name)  # noqa: SLF001
-
-    def request(self, name: str) -> tuple[str, Value] | None:
-        return runs.oldest_update(self._world._store, self._live.run.id, name)  # noqa: SLF001
-
-    def last_beat(self, path: str) -> Millis:
-        known = callbacks.find(self._world._store, self._live.run.id, path)  # noqa: SLF001
-        return Millis(0) if known is None else known.beaten_at
-
-    def under_way(self, path: str) -> bool:
-        return path in self._live.attempts
-
-    def asked_here(self, path: str) -> bool:
-        return path in self._live.asked
-
-
-def _limits(wait: ComputeWait, takes: Takes, span: int) -> Iterable[tuple[int, str]]:
-    """Yield the limits of an attempt that it might pass, in milliseconds, and what passing is called."""
-    options = wait.effect.options
-    if options.within is not None:
-        yield millis_of(options.within), "Timeout"
-    if options.heartbeat is not None:
-        silence = millis_of(options.heartbeat)
-        last = 0
-        for beat in (*(millis_of(as_span(each)) for each in takes.beats), span):
-            if beat - last > silence:
-                yield last + silence, "HeartbeatTimeout"
-                return
-            last = beat
