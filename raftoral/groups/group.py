@@ -79,6 +79,8 @@ class Group:
         self.clock = GroupClock(clock.monotonic, machine.clock(store.machine))
         self.queue: list[Proposal] = []
         """Proposals of this process since the last drain."""
+        self.askers: dict[NodeId, Index] = {}
+        """Up to which index each other node waits for what it had appended here."""
         self.handed_over = -math.inf
         """When this node last gave up leadership for its slow disk, in monotonic seconds."""
         self._monotonic = clock.monotonic
@@ -170,6 +172,13 @@ class Group:
         except RaftoralError as error:
             raise UsageError(f"this is no membership change: {error}") from None
         return self.raw.propose_conf_change(change)
+
+    def tell_askers(self) -> None:
+        """Tell those whose entries are all committed; nobody else waits for that."""
+        commit = self.raw.commit
+        for node in [node for node, index in self.askers.items() if index <= commit]:
+            del self.askers[node]
+            self.raw.tell_commit(node)
 
     def wait_for(self, index: Index, term: Term, proposal: Proposal) -> None:
         """Let a proposal that another node appended learn what becomes of the entry."""

@@ -352,8 +352,8 @@ class Host:
     def drain(self) -> None:
         """Do all that the cores want done, a few rounds at most, the rest soon.
 
-        A commit index that no entries carry waits for the next drain: the callers that it answers
-        often have the next entries by then, which carry it.
+        A commit index that no entries carry waits for the next drain, except for peers that wait
+        for it: the callers that it answers often have the next entries by then, which carry it.
         """
         news, self._news_due = self._news_due, False
         # What callers ask for meanwhile is done by the next round.
@@ -386,6 +386,8 @@ class Host:
             raw = group.raw
             if group.reads.asked:
                 group.reads.send(raw.read_index)
+            if group.askers:
+                group.tell_askers()
             if raw.has_ready(news=news):
                 work.append((group, raw.ready(news=news)))
         if self._away:
@@ -582,7 +584,10 @@ class Host:
             def waiting(number: int) -> Waiting:
                 return self._answers.waiting(sender, number)
 
-            answer = answer_frame(frame.group, request, *group.admit_request(request, waiting))
+            taken = group.admit_request(request, waiting)
+            if taken[0]:
+                group.askers[sender] = Index(taken[1] + taken[0] - 1)
+            answer = answer_frame(frame.group, request, *taken)
         self._transport.send(sender, answer)
 
     def _on_proposed(self, sender: NodeId, frame: Frame) -> None:

@@ -266,6 +266,11 @@ class RawNode:
         else:
             core.send(MessageType.READ_INDEX, core.leader, term=NO_TERM, context=context)
 
+    def tell_commit(self, node: NodeId) -> None:
+        """As leader, let ``node`` know the commit index with the next `Ready`, entries or not."""
+        if self.is_leader:
+            replication.send_commit(self._core, node)
+
     def transfer_leadership(self, to: NodeId) -> None:
         """Hand leadership to the voter ``to`` within an election timeout, or go on leading.
 

@@ -44,6 +44,13 @@ def broadcast_commit(core: Core) -> None:
         broadcast_append(core)
 
 
+def send_commit(core: Core, node: NodeId) -> None:
+    """Tell one follower how far the log is committed, if it may not know."""
+    progress = core.progress.get(node)
+    if progress is not None and node != core.id and progress.can_bump_commit(core.log.committed):
+        send_append(core, node, progress)
+
+
 def send_news(core: Core) -> None:
     """Send entries to every follower that lacks some; nothing to the others."""
     if core.config.batch:

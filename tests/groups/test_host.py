@@ -44,7 +44,7 @@ from raftoral.transport.tcp import TcpTransport
 from tests.groups.toy import G1, G2, QUICK, WALL, Node, Toy, ToyCluster, run, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tests.groups.toy import Node
 
@@ -63,6 +63,32 @@ def test_any_member_proposes() -> None:
         for node in cluster.nodes.values():
             assert node.commands() == [b"c1", b"c2", b"c3"]
             assert [event.command for event in node.events] == node.commands()
+
+    run(test)
+
+
+def test_who_proposed_hears_of_the_commit_before_the_leader_applies() -> None:
+    """The commit index leaves for the follower that waits for it, then the leader's machine works."""
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, _two = await cluster.three()
+        steps: list[tuple[str, Index]] = []
+        post, apply = leader.host.router.post, leader.host.groups[G1].apply
+
+        def posting(gid: GroupId, messages: list[Message]) -> list[Message]:
+            told = [each for each in messages if each.to == one.id and not each.entries]
+            steps.extend(("told", each.commit) for each in told if each.type is MessageType.APPEND)
+            return post(gid, messages)
+
+        def applying(committed: Sequence[Entry]) -> None:
+            steps.extend(("applied", entry.index) for entry in committed)
+            apply(committed)
+
+        leader.host.router.post = posting  # type: ignore[method-assign]
+        leader.host.groups[G1].apply = applying  # type: ignore[method-assign]
+        for _ in range(5):
+            _, index, *_ = await one.host.propose(G1, b"c", 5)
+            assert steps.index(("told", index)) < steps.index(("applied", index))
 
     run(test)
 

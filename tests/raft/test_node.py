@@ -176,3 +176,22 @@ def test_a_commit_index_waits_for_entries() -> None:
     sent = leader.ready(news=False).messages
     assert [(m.commit, len(m.entries)) for m in sent] == [(leader.commit, 1)] * 2
     assert not leader.has_news
+
+
+def test_one_follower_may_be_told_of_a_commit_ahead_of_the_others() -> None:
+    """Who asks for it is told once, without entries; the others still wait for theirs."""
+    network = Network(3)
+    leader = network.elect(1)
+    leader.propose(b"first")
+    network.wire += network.members[NODE].drain()
+    network.deliver()
+    for node in (2, 3):
+        network.wire += network.members[NodeId(node)].drain()
+    network.deliver()
+    for node in (2, 2, 9):
+        leader.tell_commit(NodeId(node))
+    sent = leader.ready(news=False).messages
+    assert [(m.to, m.commit, len(m.entries)) for m in sent] == [(2, leader.commit, 0)]
+    assert leader.has_news
+    network[2].tell_commit(NODE)
+    assert not network[2].has_ready()
