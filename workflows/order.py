@@ -9,6 +9,7 @@ import asyncio
 import os
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import TypedDict
 
 from raftoral import (
     Checkpoint,
@@ -25,8 +26,7 @@ from raftoral import (
 )
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(TypedDict):  # a map, as order.rwf hands it to the activities
     sku: str
     qty: int
     price: Money
@@ -104,7 +104,7 @@ APPROVE_ABOVE = Money(Decimal("500.00"), "EUR")
 
 
 def total(order: Order) -> Money:
-    amounts = [item.price.amount * item.qty for item in order.items]
+    amounts = [item["price"].amount * item["qty"] for item in order.items]
     return Money(sum(amounts, start=Decimal(0)), "EUR")
 
 

@@ -76,10 +76,7 @@ class Document:
         node = one.node
         match one.kind:
             case "workflow":
-                text = self.source.text
-                body = node.block
-                end = text.find("{", node.span.end) if body is None else body.span.start
-                return self.text(Span(node.span.start, end if end >= 0 else node.span.end))
+                return self.head(node)
             case "function":
                 return self.text(Span(node.span.start, node.block.span.start))
             case "activity" | "record" | "enum" | "error" | "policy" | "constant" | "file":
@@ -91,6 +88,14 @@ class Document:
                 if kind is None and isinstance(node, ast.Param):
                     kind = self.text(node.type.span)
                 return f"{one.kind} {one.name}" + (f": {kind}" if kind else "")
+
+    def head(self, node: ast.WorkflowDef) -> str:
+        """Return a workflow without its body."""
+        ends = [one.span.end for one in (*node.params, node.result, *node.raises) if one]
+        end = max(node.span.end, *ends) if node.block is None else node.block.span.start
+        if node.block is None and node.result is None and not node.raises:
+            end = self.source.text.find(")", end) + 1
+        return self.text(Span(node.span.start, end))
 
     def doc(self, one: Symbol) -> str:
         """Return the ``##`` comment above a definition."""

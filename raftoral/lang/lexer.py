@@ -7,7 +7,7 @@ The only Pygments.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pygments import token as t
 from pygments.lexer import RegexLexer, include, words
@@ -22,6 +22,9 @@ from raftoral.lang.words import (
     TESTING,
     TYPES,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A word behind a dot, before a colon or before a single `=` is a name.
 _NAMED = r"(?=[ \t\r\n]*(?::|=(?![=>])))"
@@ -86,3 +89,32 @@ class RwfLexer(RegexLexer):
         "member": [(r"\s+", t.Whitespace), (r"[a-z_]\w*", t.Name.Attribute, "#pop")],
         "hole": [(r"\}", t.String.Interpol, "#pop"), include("expression")],
     }
+
+
+_MEANT: Final[tuple[tuple[Any, str, tuple[str, ...]], ...]] = (
+    (t.Keyword.Reserved, "keyword", ("async",)),
+    (t.Keyword.Type, "type", ()),
+    (t.Keyword, "keyword", ()),
+    (t.Operator.Word, "keyword", ()),
+    (t.Operator, "operator", ()),
+    (t.Name.Function, "function", ()),
+    (t.Name.Class, "type", ()),
+    (t.Name.Attribute, "property", ()),
+    (t.Name, "variable", ()),
+    (t.String.Doc, "comment", ("documentation",)),
+    (t.Comment, "comment", ()),
+    (t.String.Interpol, "operator", ()),
+    (t.String, "string", ()),
+    (t.Number, "number", ()),
+    (t.Literal.Date, "number", ()),
+)
+"""What editors call the tokens, the first that fits; and how they mark them."""
+
+
+def pieces(text: str) -> Iterator[tuple[int, str, str, tuple[str, ...]]]:
+    """Yield what an editor paints: where, which text, as what, and how marked; no punctuation."""
+    for start, token, value in RwfLexer().get_tokens_unprocessed(text):
+        for one, kind, marks in _MEANT:
+            if token in one:
+                yield start, value, kind, marks
+                break

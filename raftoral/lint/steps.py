@@ -87,6 +87,11 @@ class Steps:
         if value is None:
             self._no_effect(node, "nothing is yielded here", "yield an effect, or remove the line")
             return
+        match node:
+            case ast.YieldFrom(ast.Tuple([]) | ast.List([])):
+                return  # yields nothing: it makes a function without effects a generator
+            case _:
+                pass
         text = _short(self._text(value))
         effect = self._names.effect(value)
         if effect is not None:

@@ -16,9 +16,11 @@ from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 
 from raftoral.lang.assist import Document
+from raftoral.lang.calling import signatures
 from raftoral.lang.diagnostics import Diagnostics, Edit, Fix
 from raftoral.lang.fixing import applied
 from raftoral.lang.format import format_source
+from raftoral.lang.painting import KINDS, MARKS, painted
 from raftoral.lang.read import read
 from raftoral.lang.source import Source
 from raftoral.lang.symbols import outline
@@ -90,9 +92,30 @@ class _Open:
         """Return the range of a piece of the text."""
         return lsp.Range(self.position(span.start), self.position(span.end))
 
+    def tokens(self) -> list[int]:
+        """Return what is painted as the protocol wants it: five numbers each, seen from the last."""
+        text = self.now.source.text
+        found: list[int] = []
+        column = last = at = 0
+        for one in painted(text, self.now.index):
+            between = text[at : one.start]
+            lines = between.count("\n")
+            column = (0 if lines else column) + _units(between[between.rfind("\n") + 1 :])
+            bits = sum(1 << MARKS.index(mark) for mark in one.marks)
+            word = _units(text[one.start : one.end])
+            found += [lines, column if lines else column - last, word, KINDS.index(one.kind), bits]
+            last, at = column, one.end
+            column += word
+        return found
+
     def edits(self, fix: Fix) -> list[lsp.TextEdit]:
         """Return the changes of a fix."""
         return [lsp.TextEdit(self.range(edit.span), edit.text) for edit in fix.edits]
+
+
+def _units(text: str) -> int:
+    """Return the length of a text in UTF-16."""
+    return len(text) + sum(one > "\uffff" for one in text)
 
 
 def _path(uri: str) -> Path:
@@ -151,6 +174,7 @@ def make(version: str) -> Server:
     server = Server(version)
     _register_texts(server)
     _register_names(server)
+    _register_looks(server)
     _register_changes(server)
     return server
 
@@ -194,6 +218,23 @@ def _register_names(server: Server) -> None:
             for one in text.now.offers(offset, text.known)
         ]
 
+    @server.feature(
+        lsp.TEXT_DOCUMENT_SIGNATURE_HELP, lsp.SignatureHelpOptions(trigger_characters=["(", ","])
+    )
+    def signature(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
+        text, offset = server.at(params)
+        found = signatures(text.now.source.text, offset, text.known)
+        shown = [
+            lsp.SignatureInformation(
+                one.label,
+                documentation=one.about or None,
+                parameters=[lsp.ParameterInformation(each) for each in one.parameters],
+                active_parameter=one.active,
+            )
+            for one in found
+        ]
+        return lsp.SignatureHelp(shown, 0, found[0].active) if found else None
+
     @server.feature(lsp.TEXT_DOCUMENT_DEFINITION)
     def definition(params: lsp.DefinitionParams) -> lsp.Location | None:
         text, offset = server.at(params)
@@ -217,6 +258,14 @@ def _register_names(server: Server) -> None:
             lsp.DocumentSymbol(name, _SYMBOLS[kind], text.range(whole), text.range(place))
             for kind, name, place, whole in (outline(file) if file else ())
         ]
+
+
+def _register_looks(server: Server) -> None:
+    @server.feature(
+        lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, lsp.SemanticTokensLegend([*KINDS], [*MARKS])
+    )
+    def tokens(params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
+        return lsp.SemanticTokens(server.open[params.text_document.uri].tokens())
 
 
 def _register_changes(server: Server) -> None:

@@ -34,6 +34,7 @@ class Editor:
         self._count = 0
         self._version = 0
         self.told: list[dict[str, Any]] = []
+        self.legend: dict[str, Any] = {}
 
     def _send(self, message: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", **message}).encode()
@@ -121,6 +122,7 @@ def editor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
     found = editor.answer("initialize", params)["result"]["capabilities"]
     assert found["hoverProvider"]
     assert found["renameProvider"]
+    editor.legend = found["semanticTokensProvider"]["legend"]
     editor.tell("initialized", {})
     assert editor.show(ORDER) == []
     yield editor
@@ -251,3 +253,131 @@ def test_without_pygls_one_message_says_what_to_install() -> None:
     assert done.stderr == (
         "raftoral: the language server needs pygls: pip install 'raftoral[lsp]'\n"
     )
+
+
+def shown(text: str, data: list[int], legend: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Return painted words with their kinds and marks, from the numbers of the protocol."""
+    lines, line, column, found = text.split("\n"), 0, 0, []
+    for down, right, length, kind, bits in zip(*[iter(data)] * 5, strict=True):
+        line, column = line + down, right if down else column + right
+        units = lines[line].encode("utf-16-le")
+        word = units[2 * column : 2 * (column + length)].decode("utf-16-le")
+        marks = [one for n, one in enumerate(legend["tokenModifiers"]) if bits >> n & 1]
+        found.append((word, legend["tokenTypes"][kind], marks))
+    return found
+
+
+PAINTED = '''\
+## Sums it up.
+record Order { id: string }
+activity pay.charge(order: string) -> string timeout 1h
+workflow w version 1 (order: Order) -> string {
+  checkpoint status = "\U0001f600 {order.id}"  compute paid = pay.charge(order.id)
+  status = """two
+lines"""
+  return paid
+}
+'''
+
+
+def test_words_are_painted_by_what_they_mean(editor: Editor) -> None:
+    """Names by what they stand for, their declarations and what makes events marked, line by line."""
+    editor.show(PAINTED)
+    found = shown(PAINTED, editor.ask("textDocument/semanticTokens/full")["data"], editor.legend)
+    assert found[:3] == [
+        ("## Sums it up.", "comment", ["documentation"]),
+        ("record", "keyword", []),
+        ("Order", "struct", ["declaration"]),
+    ]
+    assert ("pay.charge", "function", ["declaration", "async"]) in found
+    assert ("pay.charge", "function", ["async"]) in found
+    assert ("compute", "keyword", ["async"]) in found
+    assert ("status", "property", ["declaration", "async"]) in found
+    assert ("order", "parameter", []) in found
+    assert ("two", "string", []) in found
+    assert ("lines", "string", []) in found
+    assert found[-1] == ("paid", "variable", ["readonly"])
+
+
+def test_a_broken_text_is_painted_by_its_words(editor: Editor) -> None:
+    """While it does not parse nobody knows what names stand for; words, numbers and texts stay."""
+    text = 'workflow w { sleep 1h log "x"\n'
+    editor.show(text)
+    found = shown(text, editor.ask("textDocument/semanticTokens/full")["data"], editor.legend)
+    assert found == [
+        ("workflow", "keyword", []),
+        ("w", "variable", []),
+        ("sleep", "keyword", ["async"]),
+        ("1h", "number", []),
+        ("log", "keyword", ["async"]),
+        ('"', "string", []),
+        ("x", "string", []),
+        ('"', "string", []),
+    ]
+
+
+CALLS = """\
+enum Status { Open Lost(why: string, by: string?) }
+record Item { sku: string  qty: int = 1 }
+## What it costs.
+fn price(item: Item, count: int = 1) -> int { return item.qty * count }
+activity mail.send(to: string, text: string) timeout 5s
+workflow w version 1 (a: int) -> int { return a }
+workflow w version 2 (a: int, b: string) -> int {
+  signal yes(by: string, ok: bool)
+  await yes as one
+  return 0
+}
+test "t" for w version 2 {
+  given (a: 1, b: "x")
+  at 1h signal yes(by: "x", ok: true)
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "label", "active"),
+    [
+        ("compute mail.send(", "activity mail.send(to: string, text: string) timeout 5s", 0),
+        (
+            'compute mail.send("a, (b", ',
+            "activity mail.send(to: string, text: string) timeout 5s",
+            1,
+        ),
+        ("let x = price(Item(", "record Item { sku: string qty: int = 1 }", 0),
+        ('let x = price(Item("a"), ', "fn price(item: Item, count: int = 1) -> int", 1),
+        ("let x = price(count: [1, 2", "fn price(item: Item, count: int = 1) -> int", 1),
+        ("let x = Status.Lost(why: 1, by:", "Status.Lost(why: string, by: string?)", 1),
+        ("call x = w version 1 (", "workflow w version 1 (a: int) -> int", 0),
+        ("restart with (b: ", "workflow w version 2 (a: int, b: string) -> int", 1),
+        ("let x = (1 + 2) * (", None, 0),
+        ("compute mail.send(1, 2) ", None, 0),
+    ],
+)
+def test_a_call_that_is_written_shows_its_parameters(
+    editor: Editor, written: str, label: str | None, active: int
+) -> None:
+    """The head of what is called and the parameter that comes; the text need not parse."""
+    assert [one for one in editor.show(CALLS) if one["severity"] == 1] == []
+    text = CALLS.replace("  return 0\n", f"  {written}\n")
+    editor.show(text)
+    found = editor.ask("textDocument/signatureHelp", position=at(text, written, len(written)))
+    if label is None:
+        assert found is None
+        return
+    (one,) = found["signatures"]
+    assert one["label"] == label
+    assert one["activeParameter"] == active
+    assert all(each["label"] in label for each in one["parameters"])
+
+
+def test_tests_show_what_they_give(editor: Editor) -> None:
+    """`given` has the inputs of the workflow, a signal its fields; a definition shows nothing."""
+    editor.show(CALLS)
+    for words, count in (("given (a: 1, ", 2), ("signal yes(by: ", 2), ("fn price(", 0)):
+        skip = len(words)
+        where = at(CALLS, f"at 1h {words}", skip + 6) if "yes" in words else at(CALLS, words, skip)
+        found = editor.ask("textDocument/signatureHelp", position=where)
+        assert (len(found["signatures"][0]["parameters"]) if found else 0) == count
+    every = editor.ask("textDocument/signatureHelp", position=at(CALLS, "given (", 7))
+    assert [one["label"][:20] for one in every["signatures"]] == ["workflow w version 2"]

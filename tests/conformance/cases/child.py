@@ -87,7 +87,7 @@ def at_once(given: Any) -> Flow[Any]:
     """The context fails without a step."""
 
     def body() -> Flow[Any]:
-        yield from ()  # raftoral: allow RPY02 because it makes a generator, and yields nothing
+        yield from ()
         raise RuntimeError("at once")
 
     return (yield from context("child", body()))

@@ -22,7 +22,7 @@ REASONS = {
 
 def gives(value: Any) -> Flow[Any]:
     """A branch that gives a value at once; an exception is raised."""
-    yield from ()  # raftoral: allow RPY02 because it makes a generator, and yields nothing
+    yield from ()
     if isinstance(value, Exception):
         raise value
     return value

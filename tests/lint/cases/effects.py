@@ -50,6 +50,9 @@ def wrong(name: str) -> Flow[object]:
     yield [Log("a"), Log("b")]  ### RPY02: a list of effects is no effect
     yield from [Log("a"), helper("b")]  ### RPY02: a list of effects is no effect
     yield len(name)  ### RPY02: `len(name)` is a value
+    yield ()  ### RPY02: `()` is a container
+    yield from ()
+    yield from []
     unknown = yield from Compute("x", "some.activity", name)
     yield unknown
 
