@@ -159,14 +159,6 @@ def from_json(data: bytes | str) -> Value:
         raise InvalidInput(f"this is no JSON: {error}") from None
 
 
-def json_as(data: bytes | str, kind: type[T]) -> T:
-    """Return JSON text as an object of ``kind`` (a dataclass); `InvalidInput` says what is off."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise InvalidInput(str(error)) from None
-
-
 def json_schema(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return the JSON schemas of ``kinds`` and their shared components, for an OpenAPI page."""
     schemas, components = msgspec.json.schema_components(

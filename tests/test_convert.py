@@ -16,7 +16,6 @@ from raftoral.codec import pack, unpack
 from raftoral.convert import (
     from_json,
     from_plain,
-    json_as,
     mentions_float,
     relaxed,
     result_type,
@@ -306,13 +305,6 @@ def test_json_numbers_are_exact() -> None:
     for bad in ("{", "", "nul", b"\xff"):
         with pytest.raises(InvalidInput):
             from_json(bad)
-
-
-def test_json_as_a_type() -> None:
-    """JSON is read as a dataclass, or refused with what is off."""
-    assert json_as('{"name": "a"}', Tree) == Tree("a")
-    with pytest.raises(InvalidInput, match="name"):
-        json_as("{}", Tree)
 
 
 def test_texts_become_exact_kinds_where_they_are_declared() -> None:

@@ -1,7 +1,7 @@
 """One page for each code of the lint: what it means, a wrong example and the right one.
 
-The examples are whole functions; what they use (`charge`, `Order`, `Compute`, ...) is defined in
-`PRELUDE`, which pages do not show.
+The examples are whole functions; what they use (`charge`, `Order`, `Compute`, ...) is left out; the
+test of the pages has it.
 """
 
 from __future__ import annotations
@@ -12,43 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-PRELUDE: Final = """\
-import asyncio
-import os
-import random
-import time
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from uuid import uuid4
-
-import requests
-from raftoral import (
-    Checkpoint, Compute, Flow, ForEach, Log, Now, Parallel, Random, Receive, Sleep, Uuid,
-    WorkflowFailed, activity, scope, workflow,
-)
-
-@dataclass(frozen=True)
-class Order:
-    id: str
-    total: Decimal
-    tags: frozenset[str]
-    weight: float
-
-@activity("payments.charge")
-def charge(order_id: str, total: Decimal) -> str: ...
-
-@activity("mail.send")
-def send(text: str) -> str: ...
-
-@activity("shop.fetch")
-def fetch(url: str) -> str: ...
-
-@activity("clock.offset")
-def offset() -> int: ...
-
-"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,6 @@ class Open:
             return SILENCE
         return ""
 
-    def next_due(self) -> Millis | None:
-        """Return when it has to be looked at again, None for never."""
-        limits = [self.due] if self.due else []
-        if self.beat:
-            limits.append(Millis(self.beaten_at + self.beat))
-        return min(limits, default=None)
-
 
 def find(reader: Reader, run_id: RunId, path: str) -> Open | None:
     """Return the callback of a step, done or not; None if it was never opened."""

@@ -38,7 +38,6 @@ class Membership:
 
     identity: Identity
     peers: dict[NodeId, str]
-    founded: bool = False
     names: dict[NodeId, str] = field(default_factory=dict)
 
 
@@ -51,7 +50,7 @@ def found(store: NodeStore, config: NodeConfig) -> Membership:
     store.flush(sync=True)
     identity = Identity(uuid4().hex[:16], FOUNDER, config.name or f"node-{FOUNDER}")
     store.set_identity(identity)
-    return Membership(identity, {}, founded=True)
+    return Membership(identity, {})
 
 
 async def join(store: NodeStore, transport: Transport, config: NodeConfig) -> Membership:

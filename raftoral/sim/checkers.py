@@ -119,10 +119,6 @@ class Checkers:
             known = self._chosen[gid] = _Chosen()
         return known
 
-    def committed_indexes(self, gid: GroupId) -> Index:
-        """Return how far a group's log is known to be committed."""
-        return self.chosen(gid).last
-
     def newest_membership(self, gid: GroupId) -> ConfState | None:
         """Return the newest membership that anyone has applied; None before the first."""
         confs = self.chosen(gid).confs

@@ -81,24 +81,13 @@ def seal(key: bytes, record: Sequence[Any]) -> bytes:
 
 def unseal(key: bytes, data: bytes, path: str | None) -> list[Any]:
     """Return the record stored at ``key``; `CorruptionError` if it is not what was sealed."""
-    body = unseal_bytes(key, data, path)
+    body = data[4:]
+    if crc32(body, crc32(key)).to_bytes(4, "big") != data[:4]:
+        damaged(key, path)
     try:
         return unpack_record(body)
     except CorruptionError:
         damaged(key, path)
-
-
-def seal_bytes(key: bytes, body: bytes) -> bytes:
-    """Return ``body`` behind its checksum."""
-    return crc32(body, crc32(key)).to_bytes(4, "big") + body
-
-
-def unseal_bytes(key: bytes, data: bytes, path: str | None) -> bytes:
-    """Return what `seal_bytes` was given; `CorruptionError` if the checksum differs."""
-    body = data[4:]
-    if crc32(body, crc32(key)).to_bytes(4, "big") != data[:4]:
-        damaged(key, path)
-    return body
 
 
 def seal_entry(key: bytes, entry: Entry) -> bytes:

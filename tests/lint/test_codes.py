@@ -11,7 +11,7 @@ import pytest
 import raftoral
 from raftoral.errors import NotRepeatable
 from raftoral.lint.check import check_paths
-from raftoral.lint.codes import PRELUDE, explanations
+from raftoral.lint.codes import explanations
 from raftoral.lint.kinds import EFFECTS
 from raftoral.registry.apps import load_workflows
 from raftoral.registry.python import start_python
@@ -20,6 +20,44 @@ from raftoral.replay.history import Started
 
 if TYPE_CHECKING:
     from raftoral.ids import Millis
+
+PRELUDE = """\
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import requests
+from raftoral import (
+    Checkpoint, Compute, Flow, ForEach, Log, Now, Parallel, Random, Receive, Sleep, Uuid,
+    WorkflowFailed, activity, scope, workflow,
+)
+
+@dataclass(frozen=True)
+class Order:
+    id: str
+    total: Decimal
+    tags: frozenset[str]
+    weight: float
+
+@activity("payments.charge")
+def charge(order_id: str, total: Decimal) -> str: ...
+
+@activity("mail.send")
+def send(text: str) -> str: ...
+
+@activity("shop.fetch")
+def fetch(url: str) -> str: ...
+
+@activity("clock.offset")
+def offset() -> int: ...
+
+"""
+"""What the examples use and the pages do not show."""
 
 PAGES = [page for page in explanations().values() if page.severity != "run"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from raftoral.codec import pack
 from raftoral.ids import Millis, RunId
-from raftoral.machines import callbacks, commands
+from raftoral.machines import commands
 from raftoral.machines.callbacks import Token, token_of
 from raftoral.machines.step import Refused
 from raftoral.replay.history import CallbackDone, CallbackOpened, Ended, Restarted
@@ -131,9 +131,6 @@ def test_a_beat_moves_the_silence_only() -> None:
     group.now = 1_400
     assert group.apply(commands.BeatCallback(token)) == ["ok", "beaten"]
     assert group.kinds()[-1] == "CallbackOpened"
-    found = callbacks.find(group.state, R, "cb")
-    assert found is not None
-    assert found.next_due() == 1_900
     group.now = 1_899
     assert group.settle(timed_out("HeartbeatTimeout"))[:2] == ["refused", "early"]
     group.now = 1_900

@@ -61,7 +61,6 @@ class Simulation:
         self.chosen: dict[Index, Entry] = {}
         self.leader_of: dict[Term, NodeId] = {}
         self.promised: dict[bytes, Index] = {}
-        self.reads_served = 0
         self.loss = self.random.choice([0.0, 0.05, 0.2])
         self.cut: set[NodeId] = set()
         """These hear only each other, and so do the others."""
@@ -148,7 +147,6 @@ class Simulation:
             assert read.index >= self.promised[read.context], (
                 "a read would miss what was committed before it"
             )
-            self.reads_served += 1
         for entry in ready.committed:
             assert entry.index == machine.applied + 1, "an entry was skipped"
             known = self.chosen.setdefault(entry.index, entry)

@@ -64,9 +64,6 @@ def logged(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-USES: dict[str, Callable[[], Any]] = {}
-
-
 @workflow("uses", version=1)
 def uses(what: str) -> Flow[Any]:
     """Use one forbidden thing."""
