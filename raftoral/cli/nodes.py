@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from raftoral.cli.options import DEFAULT_URL, AsJson, Url, client, fail, refuse
+from raftoral.cli.options import DEFAULT_URL, AsJson, Url, client, fail, leaves_to_subcommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,10 +31,7 @@ Timeout = Annotated[
 @app.callback(invoke_without_command=True)
 def nodes(context: typer.Context, node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the nodes of the cluster, or take one out of it."""
-    if context.invoked_subcommand is not None:
-        source = context.get_parameter_source("node")
-        if source is not None and source.name == "COMMANDLINE":
-            refuse(f"write --node behind `{context.invoked_subcommand}`")
+    if leaves_to_subcommand(context):
         return
     with client(node) as http:
         views = http.nodes()

@@ -28,6 +28,17 @@ Request = Annotated[
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
 
 
+def leaves_to_subcommand(context: typer.Context) -> bool:
+    """Tell whether the words go on with a subcommand; an option before it is refused, not lost."""
+    if context.invoked_subcommand is None:
+        return False
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            refuse(f"write {param.opts[0]} behind `{context.invoked_subcommand}`")
+    return True
+
+
 def client(url: str) -> Client:
     """Return a client of the node at ``url``; close it by using it as a context."""
     from raftoral.client.http import Client

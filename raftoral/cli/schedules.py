@@ -14,6 +14,7 @@ from raftoral.cli.options import (
     Url,
     client,
     done,
+    leaves_to_subcommand,
     moment,
     needed_moment,
     read_json,
@@ -33,10 +34,7 @@ app = typer.Typer(help="List the schedules, or change them.")
 @app.callback(invoke_without_command=True)
 def schedules(context: typer.Context, node: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """List the schedules, or change them."""
-    if context.invoked_subcommand is not None:
-        source = context.get_parameter_source("node")
-        if source is not None and source.name == "COMMANDLINE":
-            refuse(f"write --node behind `{context.invoked_subcommand}`")
+    if leaves_to_subcommand(context):
         return
     with client(node) as http:
         views = http.schedules()

@@ -104,12 +104,8 @@ class Connection:
         while True:
             try:
                 return _answer_of(self._exchange(request), self.url)
-            except NotThere as error:
-                raise Unavailable(str(error)) from None
-            except Unavailable:
-                if time.monotonic() + _PAUSE_SECONDS > end:
-                    raise
-            time.sleep(_PAUSE_SECONDS)
+            except Unavailable as error:
+                _pause(error, end)
 
     def _exchange(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
         try:
@@ -145,12 +141,8 @@ class Connection:
                     last_id, end = event.id or last_id, time.monotonic() + self._patience
                     yield event
                 return
-            except NotThere as error:
-                raise Unavailable(str(error)) from None
-            except Unavailable:
-                if time.monotonic() + _PAUSE_SECONDS > end:
-                    raise
-            time.sleep(_PAUSE_SECONDS)
+            except Unavailable as error:
+                _pause(error, end)
 
     def _events(self, path: str, query: dict[str, Any] | None, last_id: str) -> Iterator[Event]:
         request = self._build("GET", path, query)
@@ -178,6 +170,15 @@ class Connection:
 
 class NotThere(Unavailable):
     """Nobody is there to ask again."""
+
+
+def _pause(error: Unavailable, end: float) -> None:
+    """Wait before asking again; raise ``error`` if nobody is there, or if that would be too late."""
+    if isinstance(error, NotThere):
+        raise Unavailable(str(error)) from None
+    if time.monotonic() + _PAUSE_SECONDS > end:
+        raise error
+    time.sleep(_PAUSE_SECONDS)
 
 
 def segment(text: str) -> str:

@@ -16,21 +16,17 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
 from raftoral.replay.history import (
-    Asked,
     CancelAsked,
     ChildAsked,
-    ChildDone,
-    Closed,
     Done,
     Ended,
-    Opened,
     Started,
     Taken,
-    TimerFired,
     Updated,
     decode,
 )
 from raftoral.sim.stack.flows import FLOWS, SIGNALLED
+from raftoral.sim.stack.promises import ONCE
 from tests.chaos.checks import Findings, judge, local_copy
 from tests.chaos.clients import Caller, Ids
 from tests.chaos.mixed_model import DONE, Seen, Standing, mixed_model
@@ -53,7 +49,6 @@ LEDGERS = 4
 """So many of the newest ledgers are asked."""
 LAST = 1_000
 """Who asks when the trouble is over."""
-ONCE = (Asked, Done, TimerFired, Opened, Closed, ChildAsked, ChildDone, Taken)
 
 
 class MixedIds(Ids):

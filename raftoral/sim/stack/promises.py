@@ -49,7 +49,8 @@ NO_DIVERGENCE: Final = "no replay finds another history than its own"
 CHILDREN: Final = "a child is one run, and its end is told once"
 ATTEMPTS: Final = "what is settled was attempted"
 
-_ONCE: Final = (Asked, Done, TimerFired, Opened, Closed, ChildAsked, ChildDone, CallbackDone, Taken)
+ONCE: Final = (Asked, Done, TimerFired, Opened, Closed, ChildAsked, ChildDone, CallbackDone, Taken)
+"""Events of which a path has one at most, in a generation."""
 
 
 class Promises:
@@ -101,7 +102,7 @@ class Promises:
             self._fail(
                 SETTLED_ONCE, f"{place} is {data!r:.120} on {node}, {known[1]!r:.120} on {known[0]}"
             )
-        if not isinstance(event, _ONCE):
+        if not isinstance(event, ONCE):
             return
         path = (run.id, generation, type(event).__name__, event.path)
         first = self._steps.setdefault(path, (node, position.to_bytes(8, "big")))
