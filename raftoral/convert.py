@@ -157,6 +157,8 @@ def from_json(data: bytes | str) -> Value:
         return cast(Value, _JSON.decode(data))
     except (msgspec.DecodeError, ValueError) as error:
         raise InvalidInput(f"this is no JSON: {error}") from None
+    except RecursionError:
+        raise InvalidInput("this JSON is nested too deeply") from None
 
 
 def json_schema(kinds: list[type]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -77,5 +77,6 @@ async def _openapi(_request: Request) -> Response:
 async def _no_such_path(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        return refusal(405, "method_not_allowed", "this path takes another method")
+        told = "this path takes another method"
+        return refusal(405, "method_not_allowed", told, error.headers)
     return refusal(error.status_code, "not_found", "no such path; /openapi.json lists them")

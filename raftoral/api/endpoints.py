@@ -84,8 +84,8 @@ def optional_number(request: Request, name: str) -> int | None:
 def _number(name: str, text: str, default: int) -> int:
     if not text:
         return default
-    if not text.isdecimal() or len(text) > 9:
-        raise InvalidInput(f"{name} is a whole number, not {text!r:.40}")
+    if not (text.isascii() and text.isdecimal()) or len(text) > 9:
+        raise InvalidInput(f"{name} is a whole number of at most 9 digits, not {text!r:.40}")
     return int(text)
 
 

@@ -7,12 +7,15 @@ traceback, and never a message that was not written for callers.
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
 from raftoral import errors
 from raftoral.convert import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 log = logging.getLogger("raftoral.api")
 
@@ -44,10 +47,13 @@ def status_of(error: errors.RaftoralError) -> int:
     return next(status for kind, status in _STATUS if isinstance(error, kind))
 
 
-def refusal(status: int, code: str, message: str) -> Response:
+def refusal(
+    status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return the answer of every failed request."""
     body = to_json({"error": {"code": code, "message": message}})
-    headers = {"retry-after": "1"} if status == 503 else None
+    if status == 503:
+        headers = {"retry-after": "1"}
     return Response(body, status, headers, "application/json")
 
 

@@ -65,8 +65,8 @@ class Guard:
         )
 
     def _refused_body(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
-        if method in ("GET", "HEAD", "DELETE"):  # None carries a body; no page may send the last.
-            return None
+        if method not in ("POST", "PUT", "PATCH"):
+            return None  # None carries a body; no page may send a DELETE.
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             return (

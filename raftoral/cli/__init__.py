@@ -68,7 +68,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except RaftoralError as error:
-        print(f"raftoral: {error}", file=sys.stderr)
+        from raftoral.cli.options import tell
+
+        tell(str(error))
         return _exit_code(error)
     except BrokenPipeError:
         raise

@@ -25,6 +25,8 @@ Request = Annotated[
     str | None,
     typer.Option("--request", metavar="ID", help="The same id is one change, however often."),
 ]
+_LAYOUT = "\n\t"
+
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN", help="The id of a run.")]
 
 
@@ -53,15 +55,22 @@ def client(url: str) -> Client:
         refuse(str(error))
 
 
+def tell(message: str) -> None:
+    """Print a message on stderr; what somebody else has put into it does not drive the terminal."""
+    from raftoral.replay.text import visible
+
+    print(f"raftoral: {visible(message, keep=_LAYOUT)}", file=sys.stderr)
+
+
 def refuse(message: str) -> NoReturn:
     """Say that the command was called wrongly, and exit with 2."""
-    print(f"raftoral: {message}", file=sys.stderr)
+    tell(message)
     raise typer.Exit(2)
 
 
 def fail(message: str) -> NoReturn:
     """Say what failed, and exit with 1."""
-    print(f"raftoral: {message}", file=sys.stderr)
+    tell(message)
     raise typer.Exit(1)
 
 

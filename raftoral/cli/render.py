@@ -8,6 +8,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from raftoral.replay.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
@@ -46,7 +48,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under their columns; columns that are empty in every row are left out."""
     shown = [n for n in range(len(columns)) if not rows or any(row[n] for row in rows)]
     names = [columns[n] for n in shown]
-    cells = [[row[n] for n in shown] for row in rows]
+    cells = [[visible(row[n]) for n in shown] for row in rows]
     if sys.stdout.isatty():
         _rich_table(names, cells)
     else:
@@ -136,7 +138,8 @@ def facts(lines: Sequence[tuple[str, str]]) -> None:
     """Print one fact a line; a value of several lines is indented under its name."""
     width = max(len(name) for name, _ in lines)
     for name, value in lines:
-        print(f"{name.ljust(width)}  {value.replace(chr(10), chr(10) + ' ' * (width + 2))}")
+        told = visible(value, keep="\n").replace("\n", "\n" + " " * (width + 2))
+        print(f"{name.ljust(width)}  {told}")
 
 
 # ------------------------------------------------------------------ the demo

@@ -18,6 +18,7 @@ from raftoral.cli.options import (
     moment,
     read_json,
     refuse,
+    tell,
 )
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def _waited(http: Client, run_id: str, timeout: float | None) -> RunView:
             if view.ended:
                 return view
             if view.status in ("parked", "paused"):
-                print(f"raftoral: run {run_id} is {_standing(view)}", file=sys.stderr)
+                tell(f"run {run_id} is {_standing(view)}")
     except KeyboardInterrupt:
-        print(f"raftoral: run {run_id} goes on without you", file=sys.stderr)
+        tell(f"run {run_id} goes on without you")
         raise typer.Exit(130) from None
     return http.show(run_id)
 

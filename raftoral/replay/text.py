@@ -21,6 +21,16 @@ TEXT_MAX: Final = 20_000
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
+def visible(text: str, keep: str = "") -> str:
+    r"""Return ``text`` with everything that is not seen, but for ``keep``, written out as ``\x1b``.
+
+    What others chose (a reason, a message) must not drive the terminal of whoever reads it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else repr(c)[1:-1] for c in text)
+
+
 def short(value: object, columns: int = 60) -> str:
     """Return `text_of` the value, cut to ``columns`` characters."""
     text = text_of(value)

@@ -31,7 +31,7 @@ from raftoral.replay.history import (
     TimerSet,
     Updated,
 )
-from raftoral.replay.text import short
+from raftoral.replay.text import short, visible
 from raftoral.values import instant_of
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
 
 def describe(event: Event) -> str:
     """Return one line for people and transcripts: the kind, the path, and what was recorded."""
+    return visible(_line(event))
+
+
+def _line(event: Event) -> str:
     match event:
         case Started(name, version, _, value):
             return f"Started {name} v{version} {short(value)}"

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from raftoral.errors import UsageError
 from raftoral.ids import MANAGEMENT, Index, Position, RunId, Version
 from raftoral.machines import runs
 from raftoral.machines.commands import Adopt, RetryRun
+from raftoral.values import INT_MAX
 
 if TYPE_CHECKING:
     from raftoral.runtime.histories import Histories
@@ -34,6 +36,8 @@ class Forking:
         the one there is now.
         """
         chosen = runs.check_known_id(run_id)
+        if generation is not None and not 0 <= generation <= INT_MAX:
+            raise UsageError(f"generations are counted from 0; {generation} is none")
         if generation is None:
             generation = (await self.lookup.show(chosen)).generation
         routing = self.starts.routing
@@ -48,6 +52,8 @@ class Forking:
 
         It goes on under the same version, or under another one that fits those events.
         """
+        if position < 1:
+            raise UsageError(f"a fork takes over 1 event of the run or more, not {position}")
         source, events = await self.histories.beginning(source_id, position)
         definition = await self.starts.definitions.find(source.name, version or source.version)
         made = f"{source_id.replace('/', '.')[:150]}-fork-{uuid4().hex[:8]}"

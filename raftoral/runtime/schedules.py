@@ -18,6 +18,7 @@ from raftoral.errors import (
     ScheduleConflict,
     Unavailable,
     UnknownSchedule,
+    UsageError,
 )
 from raftoral.ids import GroupId, Index, Millis
 from raftoral.machines import runs, schedules
@@ -175,6 +176,8 @@ class Schedules:
     async def trigger(self, schedule: str, at: int | None) -> RunId:
         """Start a run now, whatever goes on; return its id. The same moment ``at`` is one run."""
         moment = Millis(at) if at is not None else self._now()
+        if moment < 0:
+            raise UsageError("the moment that names a run is not before 1970")
         await self._start(schedule, lambda _view: [moment])
         run_id = schedules.run_id_of(schedule, moment)
         # Its start is on its way from one group to another; who triggers it will look at it.

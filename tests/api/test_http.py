@@ -237,6 +237,10 @@ def test_unknown_path_and_method_are_json_too(ask: Ask) -> None:
     """A path or method that is not there answers in the shape of every other refusal."""
     assert problem(ask("GET", "/v2/runs"))[:2] == (404, "not_found")
     assert problem(ask("GET", "/v1/runs/a/signals/b"))[:2] == (405, "method_not_allowed")
+    for method in ("OPTIONS", "TRACE", "DELETE"):
+        answer = ask(method, "/v1/runs/a/signals/b")
+        assert problem(answer)[:2] == (405, "method_not_allowed")
+        assert answer.headers["allow"] == "POST"
 
 
 # ------------------------------------------------------------------ errors

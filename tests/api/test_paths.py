@@ -217,6 +217,8 @@ def test_lists_are_filtered_by_what_the_client_says() -> None:
         ("GET", "/v1/runs?started_before=2026-11-25", None, "is an instant"),
         ("GET", "/v1/runs?attributes=[1]", None, "attributes is a JSON object"),
         ("GET", "/v1/runs?version=two", None, "version is a whole number"),
+        ("GET", "/v1/runs?limit=\N{ARABIC-INDIC DIGIT THREE}", None, "limit is a whole number"),
+        ("GET", "/v1/runs?limit=1234567890", None, "of at most 9 digits"),
         ("PUT", "/v1/schedules/s", {"name": "order"}, "when"),
         ("PUT", "/v1/schedules/s", {"name": "o", "when": "x", "overlap": "no"}, "no overlap 'no'"),
         ("POST", "/v1/schedules/s/backfill", {"start": "", "end": ""}, "start is an instant"),
@@ -233,6 +235,14 @@ def test_a_wrong_request_is_told(method: str, path: str, body: object, says: str
     assert (status, code) == (400, "invalid_input")
     assert says in message
     assert not node.calls
+
+
+def test_json_that_is_nested_without_an_end_is_told() -> None:
+    """A body of a hundred thousand brackets is refused in words, as nothing that the node met."""
+    body = b'{"name": "order", "input": {"n": ' + b"[" * 100_000
+    headers = {"content-type": "application/json"}
+    answer = asker(FakeNode())("POST", "/v1/runs", content=body, headers=headers)
+    assert problem(answer) == (400, "invalid_input", "this JSON is nested too deeply")
 
 
 def test_an_update_that_is_not_answered_is_no_error() -> None:

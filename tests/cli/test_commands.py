@@ -371,7 +371,7 @@ def test_a_removal_that_cannot_be_is_told(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An unknown node is an error; --node stands behind the command that it is for."""
-    assert main(["nodes", "remove", "9"]) == 2
+    assert main(["nodes", "remove", "9"]) == 3
     assert "there are: 1 (a), 2 (b)" in capsys.readouterr().err
     assert main(["nodes", "--node", served.url, "remove", "2"]) == 2
     assert "write --node behind `remove`" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from raftoral import errors
-from raftoral.cli import main
+from raftoral.cli import main, render
 from tests.api.fakes import FakeNode
 from tests.cli.test_commands import Served, _quiet, raftoral, served
 
@@ -81,6 +81,8 @@ def test_what_a_command_asks(
     """Each command is one call of the node, and says in a line what was done."""
     assert main(args) == 0
     assert says in capsys.readouterr().out
+    for _, _, named in served.node.calls:
+        named.pop("request", None)  # Made by the client, so that asking again is one change.
     assert served.node.calls == [call]
 
 
@@ -102,6 +104,22 @@ def test_an_update_prints_its_answer_or_its_refusal(
     served.node.failing = errors.UpdateRefused("Negative", "no")
     assert main(["update", "r", "add"]) == 1
     assert capsys.readouterr().err == "raftoral: Negative: no\n"
+
+
+def test_what_others_chose_does_not_drive_the_terminal(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Control characters of a message or an id are written out, in facts, tables and errors."""
+    served.node.failing = errors.UpdateRefused("Negative", "no\x1b[31m\n\x9bH")
+    assert main(["update", "r", "add"]) == 1
+    assert capsys.readouterr().err == "raftoral: Negative: no\\x1b[31m\n\\x9bH\n"
+    render.facts([("status", "paused, \x1b]0;x\x07"), ("result", "one\ntwo")])
+    render.table(["id"], [["a\x1b[2J\n"]])
+    facts, table = (
+        "status  paused, \\x1b]0;x\\x07\nresult  one\n        two\n",
+        "id\na\\x1b[2J\\n\n",
+    )
+    assert capsys.readouterr().out == facts + table
 
 
 def test_retry_and_fork_print_what_goes_on(
@@ -202,5 +220,5 @@ def test_not_now_is_5(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "raftoral: no leader\n"
 
 
-def _unavailable(*_: object) -> None:
+def _unavailable(*_: object, **__: object) -> None:
     raise errors.Unavailable("no leader")

@@ -7,7 +7,9 @@ from enum import Enum
 
 import pytest
 
-from raftoral.replay.text import TEXT_MAX, short, text_of
+from raftoral.replay.history import Paused
+from raftoral.replay.text import TEXT_MAX, short, text_of, visible
+from raftoral.replay.wording import describe
 from raftoral.values import Money
 
 
@@ -66,3 +68,14 @@ def test_no_value_is_too_deep_or_too_long() -> None:
     assert text_of(deep) == "<list>"
     assert len(text_of("x" * 100_000)) < TEXT_MAX + 50
     assert short("x" * 100, 10) == "'xxxxxx..."
+
+
+def test_what_is_not_seen_is_written_out() -> None:
+    """Control characters and what turns letters around become escapes; letters of any script stay."""
+    assert (
+        visible("paid: 9,99 \N{EURO SIGN}, \u65e5\u672c")
+        == "paid: 9,99 \N{EURO SIGN}, \u65e5\u672c"
+    )
+    assert visible("a\x1b[2Jb\u202ec\nd") == "a\\x1b[2Jb\\u202ec\\nd"
+    assert visible("a\nb\x00", keep="\n") == "a\nb\\x00"
+    assert describe(Paused("x\x1b[31m\ny")) == "Paused x\\x1b[31m\\ny"

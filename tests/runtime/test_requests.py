@@ -375,6 +375,12 @@ def test_a_fork_goes_on_from_the_steps_that_it_was_given() -> None:
             assert (await node.wait("w", 10)).result == 1
             for _ in range(2):
                 fork = await node.fork("w", 2, new_id="v")
+            for position in (0, -1):
+                with pytest.raises(UsageError, match="takes over 1 event of the run or more"):
+                    await node.fork("w", position)
+            for generation in (-1, 2**80):
+                with pytest.raises(UsageError, match="generations are counted from 0"):
+                    await node.retry("w", generation=generation)
             await fork.signal("number", 2)
             assert await fork.result(10) == 2
             assert (await node.show("v")).generation == 1
