@@ -158,7 +158,9 @@ def _canonical_list(value: Sequence[Any], depth: int, floats: bool) -> list[Any]
     items: list[Any] = []
     try:
         for item in value:
-            items.append(item if type(item) in _PLAIN else _canonical(item, depth, floats))
+            kind = type(item)
+            plain = kind in _PLAIN or (kind is int and INT_MIN <= item <= INT_MAX)
+            items.append(item if plain else _canonical(item, depth, floats))
     except _Unfit as unfit:
         unfit.place.append(len(items))
         raise

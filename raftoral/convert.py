@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -24,7 +24,12 @@ from raftoral.values import Money, Value, format_span, parse_span
 
 T = TypeVar("T")
 
-_ATOMS = frozenset({type(None), bool, int, str, bytes, float, Decimal, Money, timedelta, datetime})
+AS_STORED: Final = frozenset({type(None), bool, int, str, bytes})
+"""Kinds whose values come back from where they are stored as the same ones."""
+
+_ATOMS: Final = frozenset(
+    {type(None), bool, int, str, bytes, float, Decimal, Money, timedelta, datetime}
+)
 
 
 def to_plain(value: object) -> object:
@@ -56,6 +61,8 @@ def from_plain(value: object, kind: Any) -> Any:
     plain containers leave the value alone.
     """
     if kind is Any or kind is None or kind is inspect.Parameter.empty or kind is object:
+        return value
+    if type(value) is kind and kind in AS_STORED:
         return value
     validate = getattr(kind, "model_validate", None)
     try:

@@ -322,7 +322,10 @@ def is_child(data: bytes) -> bool:
 
 def decode(data: bytes) -> Event:
     """Return the event of bytes that `take` has taken before; `CorruptionError` for damage."""
-    fields = unpack_trusted(data)
+    return _event(unpack_trusted(data), data)
+
+
+def _event(fields: Value, data: bytes) -> Event:
     try:
         kind, *rest = cast("list[Any]", fields)
         return _BY_NAME[kind](*rest)
@@ -335,8 +338,7 @@ def take(data: bytes) -> Event:
 
     Its fields are checked too, since a replay, which reads only what a group has taken, trusts them.
     """
-    unpack(data)  # It refuses what is not canonical.
-    event = decode(data)
+    event = _event(unpack(data), data)
     check(event)
     return event
 

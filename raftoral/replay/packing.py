@@ -6,7 +6,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
 from raftoral.codec import pack, unpack
-from raftoral.convert import from_plain, mentions_float, result_type, takes_float, to_plain
+from raftoral.convert import (
+    AS_STORED,
+    from_plain,
+    mentions_float,
+    result_type,
+    takes_float,
+    to_plain,
+)
 from raftoral.errors import Cancelled, RaftoralError, WorkflowFailed
 from raftoral.replay.failures import failure_of
 from raftoral.replay.history import CALL_BYTES_MAX, Ended, Set, encode
@@ -34,7 +41,7 @@ def set_bytes(cell: Cell[Any], value: object) -> tuple[bytes, object]:
     """Return the `Set` of a cell's new value, and the value as it will be read back."""
     plain: Any = to_plain(value)
     data = encode(Set(cell.path, plain), floats=mentions_float(cell.kind))
-    stored = unpack(data)[2]  # type: ignore[index]
+    stored = plain if type(plain) in AS_STORED else unpack(data)[2]  # type: ignore[index]
     kind = cell.kind
     if kind is not None and kind is not type(None) and value is not None:
         stored = from_plain(stored, kind)
@@ -61,7 +68,8 @@ def pack_result(effect: Compute[Any], value: object) -> Value:
 
     Raises `WorkflowFailed` named ``BadResult`` when it cannot be stored or read back.
     """
-    return unpack(result_bytes(effect.call.activity, effect.call.function, value))
+    data = result_bytes(effect.call.activity, effect.call.function, value)
+    return cast("Value", value) if type(value) in AS_STORED else unpack(data)
 
 
 def result_bytes(activity: str, function: Callable[..., Any] | None, value: object) -> bytes:
@@ -73,7 +81,7 @@ def result_bytes(activity: str, function: Callable[..., Any] | None, value: obje
         plain = to_plain(value)
         kind = result_type(function) if function is not None else Any
         data = pack(plain, floats=mentions_float(kind))
-        from_plain(unpack(data), kind)
+        from_plain(plain if type(plain) in AS_STORED else unpack(data), kind)
     except (RaftoralError, RecursionError) as error:
         message = f"the result of {activity} cannot be stored: {error}"
         raise WorkflowFailed("BadResult", message) from None
