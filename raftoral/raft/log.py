@@ -91,6 +91,7 @@ class RaftLog:
         "_kept_first",
         "_reader",
         "_stored_only",
+        "_waits",
         "applied",
         "applying",
         "applying_bytes",
@@ -110,6 +111,8 @@ class RaftLog:
         self.applied: Index = Index(max(applied, reader.first_index() - 1))
         self.applying: Index = self.applied
         self.applying_bytes = 0
+        self._waits = False
+        """Whether what follows `applying` is too large to go beside it."""
         self.committed: Index = self.applied
         self.last: Index = reader.last_index()
         self.stable: Index = self.last
@@ -214,13 +217,18 @@ class RaftLog:
     def appliable(self, bytes_max: int) -> Index:
         """Return the last index that may be applied; `applying` if nothing new may.
 
-        Nothing new may while a snapshot waits to be installed, or while ``bytes_max`` of entries are
-        being applied.
+        Nothing new may while a snapshot waits to be installed, or while so much is being applied that
+        ``bytes_max`` is reached or the next entry would go beyond it.
         """
-        if self.pending_snapshot is not None or 0 < bytes_max <= self.applying_bytes:
+        if self.pending_snapshot is not None or self._waits:
             return self.applying
-        index = min(self.committed, self.stable) if self._stored_only else self.committed
-        return max(index, self.applying)
+        if 0 < bytes_max <= self.applying_bytes:
+            return self.applying
+        return max(self._ripe(), self.applying)
+
+    def _ripe(self) -> Index:
+        """Return the last index that a machine may have, were there no bounds."""
+        return min(self.committed, self.stable) if self._stored_only else self.committed
 
     def next_committed(self, bytes_max: int) -> Sequence[Entry]:
         """Return the next entries to apply, up to `appliable` and ``bytes_max``, at least one."""
@@ -303,6 +311,7 @@ class RaftLog:
             self.applying = committed[-1].index
             if self._stored_only:
                 self.applying_bytes += _size(committed)
+                self._waits = self.applying < self._ripe()
 
     def stored_to(self, index: Index, term: Term) -> None:
         """Note that the entries up to ``index`` are on disk, unless they were replaced since."""
@@ -325,6 +334,7 @@ class RaftLog:
         """
         assert self.applied <= index <= self.committed, (self.applied, index, self.committed)
         self.applied = index
+        self._waits = False
         if index < self.applying:
             self.applying_bytes = max(0, self.applying_bytes - size)
         else:

@@ -322,9 +322,15 @@ def _answer_read(core: Core, index: Index, request: ReadRequest) -> None:
 
 # ------------------------------------------------------------------ transfer
 def transfer(core: Core, to: NodeId) -> None:
-    """Hand leadership to ``to`` once its log is complete; a learner or a stranger is ignored."""
+    """Hand leadership to ``to`` once its log is complete; a learner or a stranger is ignored.
+
+    To itself a leader hands nothing, but a transfer that is under way is given up.
+    """
     progress = core.progress.get(to)
-    if progress is None or progress.is_learner or to in (core.id, core.transferee):
+    if progress is None or progress.is_learner or to == core.transferee:
+        return
+    abort_transfer(core)  # A new wish takes the place of the one before.
+    if to == core.id:
         return
     # It has one election timeout, then proposals are accepted again.
     core.election_elapsed = 0

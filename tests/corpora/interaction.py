@@ -60,6 +60,7 @@ _DESCRIBES_WORK = (
     "send-snapshot",
     "stabilize",
 )
+_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE")
 _ELECTION_TICKS = 3
 _ENOUGH = 0.9
 
@@ -175,8 +176,16 @@ class Group:
         self.indent = ""
 
     # -------------------------------------------------------------- members
+    def _do__breakpoint(self, block: Block) -> None:
+        """Nothing happens: it is where a person would stop a debugger."""
+
     def _do_log_level(self, block: Block) -> None:
-        self.quiet = block.words()[0].lower() == "none"
+        self._set_level(block.words()[0])
+
+    def _set_level(self, level: str) -> None:
+        if level.upper() not in _LEVELS:
+            raise ValueError(f"log levels must be either of [{' '.join(_LEVELS)}]")
+        self.quiet = level.upper() == _LEVELS[-1]
 
     def _do_add_nodes(self, block: Block) -> None:
         index = Index(_number(block, "index", 0))
@@ -186,6 +195,9 @@ class Group:
         )
         if index <= 1 and (index or conf != ConfState() or "content" in block.args):
             raise ValueError("index must be specified as > 1 due to bootstrap")
+        reads = block.args.get("read-only", ["safe"])[0]
+        if reads not in ("safe", "lease-based"):
+            raise ValueError(f'invalid read-only option "{reads}"')
         for _ in range(int(block.words()[0])):
             log = MemoryLog(SnapshotMeta(index, Term(1 if index else 0), conf))
             # The core knows that what was applied is committed; nobody has stored it.
@@ -196,7 +208,7 @@ class Group:
                     RawNode(config, log, index),
                     log,
                     pipelined=config.pipelined,
-                    leases=block.args.get("read-only") == ["lease-based"],
+                    leases=reads == "lease-based",
                 )
             )
 
@@ -210,7 +222,9 @@ class Group:
 
     def _do_propose_conf_change(self, block: Block) -> None:
         how = block.args.get("transition", ["auto"])[0]
-        old = block.args.get("v1") == ["true"]
+        if how.upper() not in Transition.__members__:
+            raise ValueError(f"unknown transition {how}")
+        old = _flag(block, "v1")
         change = ConfChange(
             parse_changes(block.input), Transition[how.upper()], words.V1 if old else b""
         )
@@ -242,7 +256,9 @@ class Group:
 
     def _do_transfer_leadership(self, block: Block) -> None:
         from_, to = _number(block, "from"), _number(block, "to")
-        self._peer(from_).raw.transfer_leadership(NodeId(to))
+        raw = self._peer(from_).raw
+        if raw.leader != NOBODY:  # Elsewhere the wish is dropped, and only the logger says so.
+            raw.transfer_leadership(NodeId(to))
 
     def _do_forget_leader(self, block: Block) -> None:
         peer = self._first(block)
@@ -371,7 +387,7 @@ class Group:
     def _orders(self, peer: Peer, ready: Ready, answers: list[Letter]) -> Iterator[Work]:
         """Give the disk and the machine of ``peer`` what a `Ready` has for them."""
         raw, end = peer.raw, ready.log_end
-        needs_disk = ready.entries or ready.hard_state or ready.snapshot or answers
+        needs_disk = any((ready.entries, ready.hard_state, ready.snapshot, answers))
         if end is not None or ready.snapshot is not None:
             index, term = end or (Index(0), Term(0))
             text = words.line(
@@ -426,7 +442,7 @@ class Group:
     def _do_stabilize(self, block: Block) -> None:
         was_quiet = self.quiet
         if "log-level" in block.args:
-            self.quiet = block.args["log-level"][0].lower() == "none"
+            self._set_level(block.args["log-level"][0])
         chosen = [self._peer(word) for word in block.words()] or self.peers
         while self._round(chosen):
             pass
@@ -476,10 +492,18 @@ def _number(block: Block, key: str, default: int | None = None) -> int:
     return default
 
 
-def _config(block: Block, node: NodeId) -> Config:
-    def flag(key: str) -> bool:
-        return block.args.get(key) == ["true"]
+def _flag(block: Block, key: str) -> bool:
+    told = block.args.get(key, ["false"])[0]
+    if told.lower() not in _TRUE + _FALSE:
+        raise ValueError(f"{key} is true or false, not {told}")
+    return told.lower() in _TRUE
 
+
+_TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
+
+
+def _config(block: Block, node: NodeId) -> Config:
+    flag = partial(_flag, block)
     return Config(
         id=node,
         election_ticks=_ELECTION_TICKS,

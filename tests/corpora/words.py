@@ -92,6 +92,9 @@ def line(
 
 def message(item: Message) -> str:
     """Return a message between members."""
+    if item.type is MessageType.TRANSFER_LEADER and item.index:
+        # Passed on, etcd's comes from whom it is about; here it is said in so many words.
+        return line(f"{item.index}->{item.to} {NAMES[item.type]}", term=item.term)
     return line(
         f"{item.from_}->{item.to} {NAMES[item.type]}",
         term=item.term,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tests.corpora.tally import Tally
 
+OWN = sorted(Path(__file__).parent.glob("interaction/*.txt"))
 FOLDER = os.environ.get("RAFTORAL_CORPORA", "")
 
 
@@ -58,6 +59,12 @@ def test_a_group_with_slow_disks_ends_where_etcds_ends() -> None:
 
 def _is_settled(group: interaction.Group) -> bool:
     return not group.wire and not any(p.to_append or p.to_apply or p.has_ready for p in group.peers)
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
+def test_own_transcripts_in_etcds_form(path: Path, rewrite: bool) -> None:
+    """What etcd's transcripts at hand do not show comes out as etcd's rules say."""
+    transcript.run(path, interaction.Group().handle, rewrite=rewrite)
 
 
 def test_an_unknown_command_counts_as_lines_that_did_not_come(tmp_path: Path) -> None:

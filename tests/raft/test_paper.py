@@ -651,6 +651,9 @@ def test_thesis_3_10_a_transfer_is_given_up() -> None:
     leader.transfer_leadership(NodeId(3))
     leader.abort_transfer()
     assert leader.propose(b"z")
+    leader.transfer_leadership(NodeId(3))
+    leader.transfer_leadership(NodeId(1))
+    assert leader.propose(b"to itself")
 
 
 def test_thesis_3_10_senseless_transfers_are_ignored() -> None:
