@@ -72,15 +72,19 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stop.wait(self.limit_s / CHECKS_PER_LIMIT):
-            with self._lock:
-                if self._looks is None:
-                    continue
-                self._looks += 1
-                if self._looks > CHECKS_PER_LIMIT:
-                    self._fired = True
-                    # Once more after the limit: the step's own handlers may compute too long.
-                    self._looks = 0
-                    _raise_in(self._watched, StepTooLong)
+            self.look()
+
+    def look(self) -> None:
+        """Count that a step was seen; stop it if that was once too often."""
+        with self._lock:
+            if self._looks is None:
+                return
+            self._looks += 1
+            if self._looks > CHECKS_PER_LIMIT:
+                self._fired = True
+                # Once more after the limit: the step's own handlers may compute too long.
+                self._looks = 0
+                _raise_in(self._watched, StepTooLong)
 
 
 def _raise_in(thread: int, error: type[BaseException] | None) -> None:

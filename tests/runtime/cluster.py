@@ -34,7 +34,7 @@ from raftoral.registry.loader import Loader
 from raftoral.replay.history import Done, Ended, Event, Started, decode
 from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import GENERATORS_MAX, Executor
-from raftoral.runtime.watchdog import Watchdog
+from raftoral.runtime.watchdog import CHECKS_PER_LIMIT, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -157,6 +157,24 @@ class Member:
         self.executor.applied(told)
 
 
+class ByHand(Watchdog):
+    """A watchdog that does not go by the clock: it looks when it is told to.
+
+    A step that will never end says so by putting something into `forever`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(limit_s=0.1)
+        self.forever: list[bool] = []
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.001):
+            if self.forever:
+                self.forever.clear()
+                for _ in range(CHECKS_PER_LIMIT + 1):
+                    self.look()
+
+
 class Cluster:
     """Three nodes by default. ``loss`` is the probability that a proposal or its answer is lost."""
 
@@ -166,7 +184,7 @@ class Cluster:
         *,
         seed: int = 0,
         loss: float = 0.0,
-        limit_s: float = 0.5,
+        watchdog: Watchdog | None = None,
         clock_error: int = 0,
         generators_max: int = GENERATORS_MAX,
     ) -> None:
@@ -175,7 +193,7 @@ class Cluster:
         self.loss = loss
         self.clock_error = clock_error
         self.generators_max = generators_max
-        self.watchdog = Watchdog(limit_s)
+        self.watchdog = watchdog or ByHand()
         self.watchdog.start()
         self.unknown_here: set[str] = set()
         self.log: list[tuple[Index, Millis, bytes]] = []

@@ -56,7 +56,16 @@ from raftoral.replay.history import (
     TimerSet,
 )
 from raftoral.runtime import attempts
-from tests.runtime.cluster import Cluster, check_history, cluster, end, events, registry, run
+from tests.runtime.cluster import (
+    ByHand,
+    Cluster,
+    check_history,
+    cluster,
+    end,
+    events,
+    registry,
+    run,
+)
 
 
 def hand_over(made: Cluster, run_id: str, node: int) -> None:
@@ -663,8 +672,10 @@ async def test_a_handler_that_raises_what_no_code_should_parks_its_run() -> None
 @run
 async def test_a_handler_that_never_ends_parks_its_run() -> None:
     """A handler is code of the workflow: it may not hold up the node."""
+    watchdog = ByHand()
 
     def check(_value: int) -> int:
+        watchdog.forever.append(True)
         while True:
             pass
 
@@ -673,7 +684,7 @@ async def test_a_handler_that_never_ends_parks_its_run() -> None:
         return (yield from Request("add", int, check))
 
     ours = registry(w)
-    async with cluster(ours, ours, limit_s=0.1) as made:
+    async with cluster(ours, ours, watchdog=watchdog) as made:
         made.start("r", w)
         made.do(Update(RunId("r"), "add", "1", pack(1)))
         await made.until(lambda: made.find("r").status == runs.PARKED)
