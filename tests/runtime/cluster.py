@@ -8,7 +8,6 @@ be lost before the log, or its answer after it.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -35,9 +34,12 @@ from raftoral.replay.history import Done, Ended, Event, Started, decode
 from raftoral.runtime.attempts import Attempts
 from raftoral.runtime.executor import GENERATORS_MAX, Executor
 from raftoral.runtime.watchdog import CHECKS_PER_LIMIT, Watchdog
+from tests import virtual
+from tests.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+    from concurrent.futures import Future
 
     from raftoral.machines.base import Result
     from raftoral.machines.command import Command
@@ -120,8 +122,20 @@ class Member:
         self.inbox: asyncio.Queue[tuple[Index, Millis, bytes]] = asyncio.Queue()
         self.watchdog = cluster.watchdog
         self.attempts = Attempts(registry, cluster.loop, 4)
+        if isinstance(cluster.loop, VirtualLoop):
+            self._count_threads(cluster.loop)
         self.executor = self._new(cluster)
         self.alive = True
+
+    def _count_threads(self, loop: VirtualLoop) -> None:
+        submit = self.attempts._threads.submit
+
+        def counted(*work: Any) -> Future[Any]:
+            thread = submit(*work)
+            loop.works(thread)
+            return thread
+
+        self.attempts._threads.submit = counted  # type: ignore[method-assign, assignment]
 
     def restart(self, cluster: Cluster) -> None:
         """Begin again from what is stored, under another incarnation that is not published."""
@@ -199,13 +213,13 @@ class Cluster:
         self.log: list[tuple[Index, Millis, bytes]] = []
         self.leader = MemoryKeyValue()  # the answers come from a state of the log's own
         self._machine = Execution()
-        self._began = time.monotonic()
+        self._began = self.loop.time()
         self.members = [Member(self, NodeId(n), each) for n, each in enumerate(registries, 1)]
         self._tasks = [self.loop.create_task(self._deliver(member)) for member in self.members]
 
     def clock(self) -> int:
         """Return the log's clock, in milliseconds."""
-        return BEGAN + int((time.monotonic() - self._began) * 1000)
+        return BEGAN + int((self.loop.time() - self._began) * 1000)
 
     def commit(self, command: bytes) -> Result:
         """Append a command to the log and return the machine's answer."""
@@ -373,7 +387,17 @@ async def cluster(*registries: Registry, **options: Any) -> AsyncIterator[Cluste
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make an async test a plain one."""
+    """Make an async test a plain one, on a loop that waits for nothing but threads."""
+
+    @wraps(test)
+    def plain() -> None:
+        virtual.run(test())
+
+    return plain
+
+
+def run_by_the_clock(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Make an async test a plain one, on a loop whose time passes in the middle of a turn."""
 
     @wraps(test)
     def plain() -> None:
