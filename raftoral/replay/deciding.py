@@ -42,10 +42,11 @@ from raftoral.replay.waits import (
     due_after,
     timer_due,
 )
-from raftoral.values import millis_of
+from raftoral.values import format_span, millis_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import timedelta
 
     from raftoral.values import Value
 
@@ -192,6 +193,12 @@ def attempted(
         if wait.due is None or at < wait.due:
             return Retry(wait.path, wait.attempt, failure, at)
     return Done(wait.path, wait.call, False, failure, wait.attempt)
+
+
+def late(name: str, limit: timedelta) -> Failure:
+    """Return the failure of an attempt that had no result, or told nothing, within ``limit``."""
+    what = "heartbeat" if name == "HeartbeatTimeout" else "result"
+    return [name, f"no {what} within {format_span(limit)}", {}]
 
 
 def cancelled(wait: ComputeWait) -> Done:

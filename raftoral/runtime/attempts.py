@@ -22,6 +22,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, cast
 
 from raftoral.errors import WorkflowFailed
+from raftoral.replay import deciding
 from raftoral.replay.context import ActivityContext, attempt_context, with_heartbeat
 from raftoral.replay.failures import failure_of
 from raftoral.replay.packing import pack_result
@@ -260,21 +261,15 @@ class Attempts:
         options, now = attempt.effect.options, self._loop.time()
         begun = now if attempt.begun_at is None else attempt.begun_at
         soonest = None
-        for limit, since, name, what in (
-            (options.within, begun, "Timeout", "no result"),
-            (
-                options.heartbeat,
-                attempt.context.pulse.beaten_at,
-                "HeartbeatTimeout",
-                "no heartbeat",
-            ),
+        for limit, since, name in (
+            (options.within, begun, "Timeout"),
+            (options.heartbeat, attempt.context.pulse.beaten_at, "HeartbeatTimeout"),
         ):
             if limit is None:
                 continue
             left = max(since, begun) + limit.total_seconds() - now
             if left <= 0:
-                failure: Value = [name, f"{what} within {limit.total_seconds():g} s", {}]
-                self._end_all([(attempt, Outcome(False, failure))])
+                self._end_all([(attempt, Outcome(False, deciding.late(name, limit)))])
                 self._let_go(attempt)
                 return
             soonest = left if soonest is None else min(soonest, left)

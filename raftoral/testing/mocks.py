@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from raftoral.replay.deciding import late
 from raftoral.replay.effects import Span, as_span
 from raftoral.values import millis_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from raftoral.replay.history import Failure
     from raftoral.replay.waits import ComputeWait
 
 
@@ -40,16 +42,16 @@ def outcome_of(mock: Any) -> Callable[..., Any]:
     return give
 
 
-def limits_of(wait: ComputeWait, takes: Takes, span: int) -> Iterable[tuple[int, str]]:
-    """Yield the limits of an attempt that it might pass, in milliseconds, and what passing is called."""
+def limits_of(wait: ComputeWait, takes: Takes, span: int) -> Iterable[tuple[int, Failure]]:
+    """Yield the moments, in milliseconds, at which an attempt might be late, and the failures."""
     options = wait.effect.options
     if options.within is not None:
-        yield millis_of(options.within), "Timeout"
+        yield millis_of(options.within), late("Timeout", options.within)
     if options.heartbeat is not None:
         silence = millis_of(options.heartbeat)
         last = 0
         for beat in (*(millis_of(as_span(each)) for each in takes.beats), span):
             if beat - last > silence:
-                yield last + silence, "HeartbeatTimeout"
+                yield last + silence, late("HeartbeatTimeout", options.heartbeat)
                 return
             last = beat

@@ -321,9 +321,9 @@ class World:
         takes = outcome if isinstance(outcome, Takes) else Takes("0s", outcome)
         span = millis_of(as_span(takes.span))
         result = takes.result
-        for limit, name in limits_of(wait, takes, span):
+        for limit, failure in limits_of(wait, takes, span):
             if limit < span:
-                span, result = limit, WorkflowFailed(name, f"no result within {limit} ms")
+                span, result = limit, as_error(failure)
         began_at = self._lost.pop((run.id, wait.path, wait.attempt), self.clock)
         return Attempt(wait, wait.attempt, began_at, Millis(began_at + span), result)
 

@@ -95,3 +95,30 @@ def test_a_paused_run_settles_what_is_under_way_and_begins_nothing() -> None:
     one.run()
     assert one.result("run") == [2, 2]
     one.close()
+
+
+def test_a_late_attempt_fails_in_the_words_of_a_node() -> None:
+    """What a workflow reads of a timeout is the same in a test and on a cluster."""
+
+    @workflow("late", version=1)
+    def late() -> Flow[list[str]]:
+        told = []
+        for key, step in (
+            ("slow", Compute("slow", forest.add, 1, 1).timeout("50ms")),
+            ("silent", Compute("silent", forest.add, 1, 1).heartbeat("1m30s")),
+        ):
+            try:
+                yield from step
+            except WorkflowFailed as failure:
+                told.append(f"{key} {failure}")
+        return told
+
+    one = World(Registry(workflows=[late]))
+    one.choose = lambda _name, _function: lambda *_args: Takes("1h", 2)
+    one.start("late")
+    one.run()
+    assert one.result("run") == [
+        "slow Timeout: no result within 50ms",
+        "silent HeartbeatTimeout: no heartbeat within 1m30s",
+    ]
+    one.close()
