@@ -201,3 +201,10 @@ def test_the_picture_of_the_reference_is_that_of_the_workflow(rewrite: bool) -> 
     if rewrite:
         path.write_text(svg(one, source))
     assert path.read_text() == svg(one, source)
+
+
+def test_the_picture_of_the_examples_is_that_of_its_file() -> None:
+    """The picture in the list of workflows is what `raftoral graph` draws of the file beside it."""
+    (found,) = [each for name, each in WORKFLOWS.items() if "patterns.deferred_choice" in name]
+    page = (asset("workflows") / "README.md").read_text()
+    assert f"```mermaid\n{mermaid(*found)}```\n" in page
