@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from raftoral.errors import UsageError
+from raftoral.errors import RaftoralError, UsageError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,7 +28,7 @@ def load_app(spec: str) -> Registry:
 
     A file is loaded by its path, with its folder importable for what lies beside it; a module is
     imported with the current folder on the path, as ``python -m`` does. Raises `UsageError` for
-    what cannot be found or is no `Registry`; an error inside the user's module passes through.
+    what cannot be found or is no `Registry`, and for a module that fails, with its line.
     """
     from raftoral.registry.app import Registry
 
@@ -74,11 +76,36 @@ def _named(spec: str, prefix: str) -> tuple[str, str, object]:
         raise UsageError(
             f"{prefix}write FILE.py:NAME or MODULE:NAME, such as app.py:registry, not {spec!r}"
         )
-    module = _file(Path(place), prefix) if place.endswith(".py") else _module(place, prefix)
+    try:
+        module = _file(Path(place), prefix) if place.endswith(".py") else _module(place, prefix)
+    except RaftoralError:
+        raise
+    except Exception as error:
+        # It is the user's own code that fails, so what counts is where.
+        raise UsageError(
+            f"{prefix}{place} fails at {_where(error)}: {type(error).__name__}: {error}"
+        ) from error
     try:
         return place, name, getattr(module, name)
     except AttributeError:
         raise UsageError(f"{prefix}{place} has nothing named {name!r}") from None
+
+
+def _where(error: Exception) -> str:
+    """Return file and line of what failed: the innermost one that is not of an installed package."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_INSTALLED)]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+_INSTALLED: Final = (
+    "<",  # The import system.
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+)
 
 
 def _file(path: Path, prefix: str) -> ModuleType:
@@ -91,7 +118,11 @@ def _file(path: Path, prefix: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     # Dataclasses and annotations of the file look their module up by name.
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]  # Half a module is none.
+        raise
     return module
 
 

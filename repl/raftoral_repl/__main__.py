@@ -101,8 +101,6 @@ def _registry(spec: str) -> Registry:
         return load_app(spec)
     except RaftoralError as error:
         raise CalledWrongly(str(error)) from None
-    except Exception as error:
-        raise CalledWrongly(f"--app: {spec} fails with {type(error).__name__}: {error}") from None
 
 
 def _hold(session: Session, script: list[str] | None, name: str) -> int:
