@@ -6,11 +6,11 @@ constants that are added to the arguments, or raises `Misfit` with a sentence fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from raftoral.lang.node import node
 from raftoral.lang.types import (
     BOOL,
     BYTES,
@@ -49,7 +49,7 @@ class Misfit(Exception):
     """The arguments do not fit; the text says what would."""
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Meaning:
     """The primitive that a call means, its result, and constants behind the arguments.
 

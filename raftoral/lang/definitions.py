@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from raftoral.lang import ast
 from raftoral.lang.diagnostics import Label, did_you_mean, inserting
+from raftoral.lang.node import node
 from raftoral.lang.source import Span
 from raftoral.lang.types import (
     BUILT_IN,
@@ -70,7 +71,7 @@ class Field:
         return self.default is None and not isinstance(self.type, OptionalType)
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Shape:
     """A record, an error, the payload of a signal: named fields."""
 
@@ -78,7 +79,7 @@ class Shape:
     fields: dict[str, Field]
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Enum:
     """An enum: the fields of each of its cases."""
 
@@ -113,7 +114,7 @@ class Function:
         return self.home.path, self.name.text
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Child:
     """A workflow as those see it who call it."""
 

@@ -8,9 +8,9 @@ The codes are stable: RWF00xx reading, 01xx definitions, 02xx names, types and f
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from raftoral.lang.node import changed, node
 from raftoral.lang.source import Span
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Enough(Exception):
     """There is so much to say that nothing more is worth looking for."""
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Label:
     """Another place that explains the first one."""
 
@@ -39,7 +39,7 @@ class Label:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Edit:
     """Put ``text`` in the place of a piece of the source."""
 
@@ -47,7 +47,7 @@ class Edit:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Fix:
     """A change that mends a mistake; ``title`` is for the menu of an editor.
 
@@ -84,7 +84,7 @@ class Meant(str):
     word: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Diagnostic:
     """One mistake or warning.
 
@@ -117,7 +117,7 @@ class Diagnostics:
         beyond as many are dropped.
         """
         if isinstance(one.label, Meant) and not one.fixes:
-            one = replace(one, fixes=replacing(one.span, one.label.word))
+            one = changed(one, fixes=replacing(one.span, one.label.word))
         key = (one.code, one.span.start)
         if key in self._found:
             return

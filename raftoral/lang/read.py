@@ -6,11 +6,11 @@ The half of `compile` that tools need: it knows neither how runs are evaluated n
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from raftoral.lang.check.program import Program
 from raftoral.lang.diagnostics import Diagnostics, Enough
+from raftoral.lang.node import node
 from raftoral.lang.parse import parse
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from raftoral.lang.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Read:
     """What a source says: its units (none if anything must be mended), tests, and the reports.
 

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import lark
 from lark import Lark
-from lark.grammar import Rule
+from lark.grammar import NonTerminal, Rule, RuleOptions, Terminal
 from lark.lexer import TerminalDef
 from lark.parsers.lalr_analysis import IntParseTable, Reduce, Shift
 from lark.parsers.lalr_parser import LALR_Parser
 from lark.parsers.lalr_parser import _Parser as Driver
 
+from raftoral.lang.scanning import StateLexer
+
 if TYPE_CHECKING:
     from lark import Transformer
-    from lark.lexer import Pattern
 
 Tables: TypeAlias = "dict[str, Any]"
 
@@ -97,29 +98,55 @@ def restore(
 
     With ``keep_all_tokens`` every rule keeps its words and signs, as ``!`` in the grammar does.
     """
-    memo = dict(found["memo"])
-    if keep_all_tokens:
-        memo = {k: _keeping(v) if v["__type__"] == "Rule" else v for k, v in memo.items()}
+    memo = _Objects(keep_all_tokens).of(found["memo"])
     blank: Lark = Lark.__new__(Lark)
     made: Lark = blank._load(  # noqa: SLF001 - `Lark.load` itself takes nothing but a pickle
         {"data": found["data"], "memo": memo},
         transformer=transformer,
-        _plugins={"LALR_Parser": _Parser},
+        _plugins={"LALR_Parser": _Parser, "ContextualLexer": StateLexer},
     )
-    for terminal in made.terminals:
-        if terminal.pattern.type == "str" and terminal.pattern.value.isidentifier():
-            _end_where_it_ends(terminal.pattern)
     return made
 
 
-def _end_where_it_ends(word: Pattern) -> None:
-    """Have a word of the language match whole words only: `att` is not `at` and a `t`.
+class _Objects:
+    """Makes the rules and terminals of kept tables: each symbol and each set of options once.
 
-    Where a name may stand Lark sees to that itself. It asks for the very class of a pattern, so
-    this cannot be another one.
+    What is an object already, lark's own reader of such tables takes as it is.
     """
-    whole = f"{word.to_regexp()}(?![A-Za-z0-9_])"
-    word.to_regexp = lambda: whole  # type: ignore[method-assign]
+
+    def __init__(self, keep_all_tokens: bool) -> None:
+        self._keep = keep_all_tokens
+        self._symbols: dict[tuple[str, bool | None], Terminal | NonTerminal] = {}
+        self._options: dict[str, RuleOptions] = {}
+
+    def of(self, memo: list[tuple[int, dict[str, Any]]]) -> dict[int, Any]:
+        """Return the objects by their numbers."""
+        return {number: self._made(data) for number, data in memo}
+
+    def _made(self, data: dict[str, Any]) -> Rule | TerminalDef:
+        if data["__type__"] != "Rule":
+            return TerminalDef.deserialize(data, {})
+        origin, expansion = self._symbol(data["origin"]), [*map(self._symbol, data["expansion"])]
+        return Rule(origin, expansion, data["order"], data["alias"], self._option(data["options"]))
+
+    def _symbol(self, data: dict[str, Any]) -> Any:
+        key = data["name"], data.get("filter_out")
+        if key not in self._symbols:
+            name, hidden = key
+            self._symbols[key] = NonTerminal(name) if hidden is None else Terminal(name, hidden)
+        return self._symbols[key]
+
+    def _option(self, data: dict[str, Any]) -> RuleOptions:
+        key = str(data)
+        if key not in self._options:
+            self._options[key] = RuleOptions(
+                data["keep_all_tokens"] or self._keep,
+                data["expand1"],
+                data["priority"],
+                data["template_source"],
+                tuple(data["empty_indices"]),
+            )
+        return self._options[key]
 
 
 class _Parser(LALR_Parser):
@@ -143,7 +170,3 @@ class _Parser(LALR_Parser):
         made._parse_table = table(states, data["start_states"], data["end_states"])  # noqa: SLF001
         made.parser = Driver(made._parse_table, callbacks, debug)  # noqa: SLF001
         return made
-
-
-def _keeping(rule: dict[str, Any]) -> dict[str, Any]:
-    return {**rule, "options": {**rule["options"], "keep_all_tokens": True}}

@@ -6,46 +6,47 @@ Structural for lists and maps, nominal for records and errors. The IR keeps type
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from raftoral.lang.node import node
 
-@dataclass(frozen=True, slots=True)
+
+@node
 class Simple:
     """A type without parts."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class MoneyType:
     """Money of one currency, or of any (None)."""
 
     currency: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ListType:
     """``list<item>``."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class MapType:
     """``map<string, item>``."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class OptionalType:
     """``item?``; never an optional of an optional."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class RecordType:
     """A record by its name.
 
@@ -55,28 +56,28 @@ class RecordType:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class EnumType:
     """An enum by its name."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class OutcomeType:
     """How a branch ended that gives an ``item``: an enum that no file defines, ``outcome<item>``."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class CallbackType:
     """A callback that is open; completed by a value of ``item``."""
 
     item: Type
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class ErrorType:
     """An error that was caught or made; None where several are possible."""
 

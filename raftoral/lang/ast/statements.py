@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from raftoral.lang.ast.node import node
+from raftoral.lang.node import node
 
 if TYPE_CHECKING:
     from raftoral.lang.ast.base import Ident, TypeRef

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from raftoral.errors import RaftoralError
 from raftoral.lang.check.nodes import const
 from raftoral.lang.diagnostics import Diagnostics, Enough
-from raftoral.lang.evaluate.expressions import constant_value
+from raftoral.lang.ir import decode_value
 from raftoral.lang.types import UNKNOWN, show
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def constant(
     value: Value = None
     if not own.has_errors and not inner.wrong:
         try:
-            value = constant_value(ir, len(inner.scope.everything))
+            value = _value_of(ir, len(inner.scope.everything))
             if parts(value) > PARTS_MAX:
                 message = f"{what} has more than {PARTS_MAX:,} parts"
                 inner.error("RWF0218", message, node.span, f"this {show(kind)} is too large")
@@ -107,6 +107,14 @@ def constant(
     failed = own.has_errors or inner.wrong
     c.wrong = c.wrong or failed
     return UNKNOWN if failed else kind, value
+
+
+def _value_of(ir: Node, slots: int) -> Value:
+    if ir[0] == "const":
+        return decode_value(ir[1])
+    from raftoral.lang.evaluate.expressions import constant_value  # literals do without
+
+    return constant_value(ir, slots)
 
 
 def parts(value: Value) -> int:

@@ -9,9 +9,9 @@ Source: Luc Maranget, "Warnings for pattern matching", Journal of Functional Pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from raftoral.lang.node import node
 from raftoral.lang.types import (
     BOOL,
     EnumType,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STEPS_MAX: Final = 200_000
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Con:
     """One way to make a value, with what its parts may be."""
 
@@ -38,7 +38,7 @@ class Con:
     parts: tuple[Space, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Wild:
     """Everything."""
 

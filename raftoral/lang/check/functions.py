@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from raftoral.lang.check.body import Body
 from raftoral.lang.check.nodes import numbered
 from raftoral.lang.definitions import cycles
+from raftoral.lang.node import node
 from raftoral.lang.scope import Scope
 from raftoral.lang.types import UNKNOWN, Type
 
@@ -22,7 +22,7 @@ STACK_MAX: Final = 250
 """Levels of expressions and blocks along a chain of calls, so that no run needs a deep stack."""
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Compiled:
     """The IR of a function, the functions that it calls, and how deep it goes."""
 

@@ -7,13 +7,13 @@ Source: Luc Maranget, "Warnings for pattern matching", Journal of Functional Pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from raftoral.lang import ast
 from raftoral.lang.check.coverage import WILD, Con, Space
 from raftoral.lang.diagnostics import did_you_mean
 from raftoral.lang.ir import encode_value
+from raftoral.lang.node import node
 from raftoral.lang.types import (
     BOOL,
     JSON,
@@ -42,7 +42,7 @@ Bound: TypeAlias = "list[tuple[ast.Ident, Type, Node]]"
 DEPTH_MAX: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Tested:
     """A pattern: its IR, the values that it takes, and the names that it binds."""
 

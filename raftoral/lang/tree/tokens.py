@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lark import Token
 
 from raftoral.lang.ast import Ident
+from raftoral.lang.node import node
 from raftoral.lang.source import Span
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from raftoral.lang.diagnostics import Diagnostics
 
 
-@dataclass(frozen=True, slots=True)
+@node
 class Reading:
     """What the reductions need beside their tokens; ``hole`` parses a piece of the text."""
 
