@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         gc.enable()  # see `cli.sources`
     if argv is None:
         _leave_threads(code)
+        # The process ends, and with it all that it made: the interpreter's last look for garbage
+        # would take a tenth of a short command.
+        gc.freeze()
     return code
 
 
