@@ -76,6 +76,9 @@ if TYPE_CHECKING:
 LIVE_BRANCHES_MAX: Final = 1_000
 """How many branches of one run may be under way at once, beside the workflow itself."""
 
+NESTED_MAX: Final = 100
+"""How deep groups of branches may be nested: a cancellation goes down them by recursion."""
+
 
 _LATER: Final = object()
 """Stands for an answer that the branch is given when it is resumed."""
@@ -424,6 +427,8 @@ class Advancing:
             raise LimitExceeded(
                 f"a run has at most {LIVE_BRANCHES_MAX:,} branches under way; use `.limit(n)`"
             )
+        if branch.depth >= NESTED_MAX:
+            raise LimitExceeded(f"groups of branches are nested at most {NESTED_MAX} levels deep")
         path = self._path(branch, plan.key, "race" if plan.mode == RACE else "parallel")
         join = Join(plan, path, branch)
         self._emit(branch, path, encode(Opened(path, join.size)))
@@ -446,7 +451,8 @@ class Advancing:
         *inside, key = join.path.split("/")
         around = join.parent.scopes
         place = Scopes(inside).within(key, segment)
-        branch = Branch(Scopes(place, around.undo), "/".join(place), join, index)
+        scopes = Scopes(place, around.undo)
+        branch = Branch(scopes, "/".join(place), join, index, depth=join.parent.depth + 1)
         join.begin(branch)
         self._live_branches += 1
         self._told(branch, "begun")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 class Branch:
     """One generator of a run and where it stands.
 
-    ``outbox`` holds the numbers of what it yielded and the history lacks; ``blocked`` is what it
+    ``depth`` counts the groups that it is inside of. ``outbox`` holds the numbers of what it yielded and the history lacks; ``blocked`` is what it
     waits for; ``held`` what it does once its outbox is committed, in lockstep, and ``unset`` the cell that gets
     its value then. ``cancelling`` says
     that it was asked to stop, ``cancel_due`` that `Cancelled` meets it at its next effect.
@@ -50,6 +50,7 @@ class Branch:
     path: str
     join: Join | None = None
     index: int = 0
+    depth: int = 0
     generator: Generator[Effect[Any], Any, Any] | None = None
     outbox: deque[int] = field(default_factory=deque)
     blocked: Wait | Join | None = None

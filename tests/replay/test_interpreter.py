@@ -12,6 +12,7 @@ from raftoral.codec import pack
 from raftoral.errors import Cancelled, CorruptionError, LimitExceeded, UsageError, WorkflowFailed
 from raftoral.ids import Millis
 from raftoral.replay import interpreter, outbox, waits
+from raftoral.replay.advancing import NESTED_MAX
 from raftoral.replay.effects import (
     Callback,
     Checkpoint,
@@ -639,6 +640,33 @@ def test_a_run_has_as_many_branches_as_it_is_told() -> None:
     replay.feed(encode(Opened("all", 1_000)))
     replay.feed(encode(Taken("all[0]/go-0#0", "s", None)))
     assert "at most 1,000 branches under way" in str(decode(replay.outbox[-1]))
+    replay.close()
+
+
+@pytest.mark.parametrize("levels", [NESTED_MAX, NESTED_MAX + 1, 990])
+def test_groups_are_nested_so_deep_that_a_cancellation_gets_down(levels: int) -> None:
+    """Deeper than the bound is an error of the workflow, the same on every node."""
+
+    def level(above: int) -> Flow[object]:
+        if above == 0:
+            yield from Sleep("1h")
+            return None
+        return (yield from Parallel("p", level(above - 1)))
+
+    def body() -> Flow[object]:
+        return (yield from level(levels))
+
+    replay = begun(body)
+    if levels <= NESTED_MAX:
+        assert len(replay.waits) == 1
+        replay.feed(encode(CancelAsked("enough")))
+        status = "cancelled"
+    else:
+        status = "failed"
+    end = decode(replay.outbox[-1])
+    assert isinstance(end, Ended)
+    assert end.status == status
+    assert len(replay.outbox) == 2 * NESTED_MAX + 1
     replay.close()
 
 
