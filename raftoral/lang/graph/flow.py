@@ -94,6 +94,10 @@ class Guard:
 Node: TypeAlias = "Step | End | Choice | Frame | Lanes | Guard"
 Flow: TypeAlias = "tuple[Node, ...]"
 
+_Nested: TypeAlias = (
+    "ast.If | ast.Match | ast.While | ast.For | ast.Try | ast.Saga | ast.Parallel | ast.Race"
+)
+
 
 def leaves(flow: Flow) -> bool:
     """Tell whether nothing behind ``flow`` is ever reached from it."""
@@ -241,6 +245,12 @@ class _Reader:
                 return [End("break", "")]
             case ast.Continue():
                 return [End("continue", "")]
+            case _:
+                return self._nested(one)
+
+    def _nested(self, one: _Nested) -> Sequence[Node]:
+        """Return the nodes of a statement with blocks in it."""
+        match one:
             case ast.If(_, arms, otherwise_):
                 rest: Flow = () if otherwise_ is None else self.block(otherwise_)
                 if len(arms) > 2:
