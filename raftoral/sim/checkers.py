@@ -1,8 +1,7 @@
 """What must hold whatever goes wrong, checked at every hand-over of every simulated core.
 
-Owns what is known of the run as a whole: who led which term, what is committed, who voted for whom,
-what was applied where. Never changes anything of what it watches. The rule it keeps: the first
-broken sentence ends the run and is told with its evidence.
+Owns what each life of each member has said so far, and compares it with what is known of the run as a
+whole (`evidence`). Never changes anything of what it watches.
 
 Log matching is checked entry by entry: if each (index, term) has one content and one term before
 it, equal places have equal logs before them. Durability is judged by what the disks have promised,
@@ -13,12 +12,37 @@ Source: Raft paper, figure 3; the invariants of etcd's TLA+ specification.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from raftoral.ids import NOBODY, Index, NodeId, Term
 from raftoral.raft.messages import Entry, EntryKind, MessageType
+from raftoral.sim.evidence import (
+    COMMITTED_FOR_EVER,
+    COMMITTED_IS_DURABLE,
+    ELECTED,
+    ELECTION_SAFETY,
+    IN_ORDER,
+    LEADER_COMPLETENESS,
+    LOG_MATCHING,
+    MEMBERSHIP,
+    NEVER_BACK,
+    ONCE,
+    ONE_CHANGE,
+    OWN_TERM,
+    QUORUM_LOG,
+    READ_INDEX,
+    STAMPS,
+    STATE_MACHINE_SAFETY,
+    STICKY,
+    SYNCED_SURVIVES,
+    UP_TO_DATE,
+    Evidence,
+    conf_at,
+    has,
+)
 from raftoral.sim.machine import chain_of
+from raftoral.sim.wire import Wire
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -29,53 +53,9 @@ if TYPE_CHECKING:
     from raftoral.ids import GroupId
     from raftoral.raft.messages import ConfState, HardState, Message
     from raftoral.raft.node import Ready
-    from raftoral.sim.disk import Promised, SimDisk
+    from raftoral.sim.disk import SimDisk
+    from raftoral.sim.evidence import Chosen
     from raftoral.sim.machine import Applied
-
-ELECTION_SAFETY: Final = "at most one node leads a term"
-LOG_MATCHING: Final = "logs that agree at a place agree everywhere before it"
-LEADER_COMPLETENESS: Final = "a leader has every entry that was committed in an earlier term"
-COMMITTED_IS_DURABLE: Final = "a committed entry is on the disks of a quorum"
-QUORUM_LOG: Final = "every quorum has a member that holds all committed entries"
-COMMITTED_FOR_EVER: Final = "what is committed at a place stays"
-UP_TO_DATE: Final = "a log that is as up to date as another holds what the other knows committed"
-STATE_MACHINE_SAFETY: Final = "all machines apply the same command at the same index"
-ONCE: Final = "a command takes effect once for its id"
-IN_ORDER: Final = "a machine applies each index once, in order"
-MEMBERSHIP: Final = "all members have the same membership at the same index"
-DISK_BEFORE_WIRE: Final = "nothing is vouched for before it is on the disk"
-ONE_VOTE: Final = "a node votes for one candidate a term, crashes or not"
-ELECTED: Final = "a leader has the votes of a quorum"
-STICKY: Final = "who hears a living leader helps nobody to unseat it"
-OWN_TERM: Final = "a leader counts only entries of its own term"
-ONE_CHANGE: Final = "one membership change is under way at a time"
-READ_INDEX: Final = "a read is served at all that was committed when it was asked"
-TRUE_ACKNOWLEDGEMENTS: Final = "what a follower acknowledges is in the leader's log"
-NEVER_BACK: Final = "term and vote never go back across a crash"
-SYNCED_SURVIVES: Final = "what was synced is there after a crash"
-STAMPS: Final = "a group's clock never goes back"
-NO_SILENT_DAMAGE: Final = "damage on a disk is found when it is read"
-STOPS_FOR_A_REASON: Final = "no node stops unless its disk broke"
-PEERS_ARE_CORRECT: Final = "no node sends what a node must refuse"
-NOTHING_ESCAPES: Final = "no error escapes into the event loop"
-
-
-class _Chosen:
-    """What is known of one group as a whole."""
-
-    def __init__(self) -> None:
-        self.entries: dict[tuple[Index, Term], tuple[Term, int]] = {}
-        self.leaders: dict[Term, NodeId] = {}
-        self.votes: dict[tuple[NodeId, Term], NodeId] = {}
-        self.spoke_in: dict[NodeId, Term] = {}
-        self.committed: dict[Index, Term] = {}
-        self.committed_in: dict[Term, Index] = {}
-        """The highest index that was seen committed in each term, or before."""
-        self.last = Index(0)
-        self.applied: dict[Index, bytes] = {}
-        self.last_stamp: tuple[Index, int] = (Index(0), 0)
-        self.effects: dict[tuple[int, int], Index] = {}
-        self.confs: dict[Index, ConfState] = {}
 
 
 class _Seen:
@@ -94,35 +74,14 @@ class _Seen:
         self.role = ""
 
 
-class Checkers:
+class Checkers(Evidence):
     """All sentences about the consensus of one run."""
 
     def __init__(self, count: Counter[str], disks: Mapping[NodeId, SimDisk]) -> None:
-        self.violation: str | None = None
-        self.on_violation: Callable[[], None] = lambda: None
-        self.count = count
-        self._disks = disks
-        self._chosen: dict[GroupId, _Chosen] = {}
+        super().__init__(count, disks)
         self._seen: dict[tuple[NodeId, GroupId], _Seen] = {}
         self._groups: dict[tuple[NodeId, GroupId], Group] = {}
-
-    def fail(self, sentence: str, evidence: str) -> None:
-        """Note that ``sentence`` does not hold; the first one counts."""
-        if self.violation is None:
-            self.violation = f"{sentence}: {evidence}"
-            self.on_violation()
-
-    def chosen(self, gid: GroupId) -> _Chosen:
-        """Return what is known of a group."""
-        known = self._chosen.get(gid)
-        if known is None:
-            known = self._chosen[gid] = _Chosen()
-        return known
-
-    def newest_membership(self, gid: GroupId) -> ConfState | None:
-        """Return the newest membership that anyone has applied; None before the first."""
-        confs = self.chosen(gid).confs
-        return confs[max(confs)] if confs else None
+        self._wire = Wire(self, self._groups)
 
     # -------------------------------------------------------------- watching
     def watch_host(self, node: NodeId, host: Host) -> None:
@@ -130,9 +89,9 @@ class Checkers:
         post = host.router.post
 
         def watched(gid: GroupId, messages: Sequence[Message]) -> list[Message]:
-            chosen, promised = self.chosen(gid), self._disks[node].group(gid)
+            chosen, promised = self.chosen(gid), self.disks[node].group(gid)
             for message in messages:
-                self._on_message(node, gid, message, chosen, promised)
+                self._wire.on_message(node, gid, message, chosen, promised)
             return post(gid, messages)
 
         host.router.post = watched  # type: ignore[method-assign, assignment]  # looks and passes on
@@ -192,7 +151,7 @@ class Checkers:
     def _on_open(self, node: NodeId, group: Group, hard: HardState) -> None:
         """Compare what a process reads with what its disk promised, and with what it said."""
         gid, store = group.gid, group.store
-        chosen, promised = self.chosen(gid), self._disks[node].group(gid)
+        chosen, promised = self.chosen(gid), self.disks[node].group(gid)
         if hard.term < chosen.spoke_in.get(node, 0):
             self.fail(
                 NEVER_BACK,
@@ -245,7 +204,7 @@ class Checkers:
 
     # -------------------------------------------------------------- the core says what to do
     def _on_ready(
-        self, node: NodeId, group: Group, seen: _Seen, chosen: _Chosen, ready: Ready
+        self, node: NodeId, group: Group, seen: _Seen, chosen: Chosen, ready: Ready
     ) -> None:
         raw = group.raw
         led_before = ready.soft_state is None and raw.is_leader
@@ -281,7 +240,7 @@ class Checkers:
                 if entry.kind is EntryKind.CONF:
                     seen.conf_indexes.append(entry.index)
 
-    def _on_role(self, node: NodeId, group: Group, seen: _Seen, chosen: _Chosen) -> None:
+    def _on_role(self, node: NodeId, group: Group, seen: _Seen, chosen: Chosen) -> None:
         raw, gid, term = group.raw, group.gid, group.raw.term
         role = raw.role.value
         if not raw.is_leader:
@@ -309,7 +268,7 @@ class Checkers:
         before = max(
             (index for when, index in chosen.committed_in.items() if when < term), default=Index(0)
         )
-        if not self._has(group, before, chosen.committed.get(before, Term(0))):
+        if not has(group, before, chosen.committed.get(before, Term(0))):
             self.fail(
                 LEADER_COMPLETENESS,
                 f"group {gid}, node {node} leads term {term} without entry {before} of term "
@@ -317,7 +276,7 @@ class Checkers:
             )
 
     def _on_entries(
-        self, node: NodeId, group: Group, chosen: _Chosen, entries: tuple[Entry, ...]
+        self, node: NodeId, group: Group, chosen: Chosen, entries: tuple[Entry, ...]
     ) -> None:
         gid, store = group.gid, group.store
         first = entries[0].index
@@ -363,7 +322,7 @@ class Checkers:
                 )
             seen.last_change = index
 
-    def _on_commit(self, node: NodeId, group: Group, seen: _Seen, chosen: _Chosen) -> None:
+    def _on_commit(self, node: NodeId, group: Group, seen: _Seen, chosen: Chosen) -> None:
         raw, gid = group.raw, group.gid
         commit, log = raw.commit, raw._core.log  # noqa: SLF001  # the watcher looks inside
         for at in range(max(seen.commit + 1, log.first_index()), commit + 1):
@@ -399,7 +358,7 @@ class Checkers:
         return {
             voter
             for voter in (*conf.voters, *conf.voters_outgoing)
-            if voter in self._disks and self._disks[voter].group(gid).holds(index, term)
+            if voter in self.disks and self.disks[voter].group(gid).holds(index, term)
         }
 
     def _on_conf(self, node: NodeId, gid: GroupId, index: Index, conf: ConfState) -> None:
@@ -425,76 +384,6 @@ class Checkers:
             self.count["joint left"] += 1
         if set(before.learners) & set(conf.voters):
             self.count["learners promoted"] += 1
-
-    # -------------------------------------------------------------- messages
-    def _on_message(
-        self, node: NodeId, gid: GroupId, message: Message, chosen: _Chosen, promised: Promised
-    ) -> None:
-        kind, term = message.type, message.term
-        if kind is MessageType.APPEND_RESPONSE:
-            if (
-                not message.reject
-                and message.index
-                and not (message.index in promised.terms or message.index <= promised.base[0])
-            ):
-                self.fail(
-                    DISK_BEFORE_WIRE,
-                    f"group {gid}, node {node} acknowledges entry {message.index} before its sync",
-                )
-            if message.reject:
-                self.count["appends refused"] += 1
-            elif message.index:
-                self._check_acknowledgement(node, gid, message, promised)
-        elif kind is MessageType.VOTE_RESPONSE:
-            if not message.reject:
-                self._on_vote(node, gid, message, chosen)
-            else:
-                self.count["votes refused"] += 1
-        elif kind is MessageType.VOTE:
-            if chosen.votes.setdefault((node, term), node) != node:
-                self.fail(
-                    ONE_VOTE, f"group {gid}, node {node} stands in term {term} after its vote"
-                )
-        elif kind is MessageType.PRE_VOTE_RESPONSE:
-            if message.reject:
-                self.count["pre-votes refused"] += 1
-            return
-        elif kind is MessageType.TIMEOUT_NOW:
-            self.count["leadership handed over"] += 1
-            return
-        else:
-            return
-        if promised.hard.term < term:
-            self.fail(
-                DISK_BEFORE_WIRE,
-                f"group {gid}, node {node} sends {kind.name} of term {term}, its disk has "
-                f"{promised.hard.term}",
-            )
-        if term > chosen.spoke_in.get(node, 0):
-            chosen.spoke_in[node] = term
-
-    def _check_acknowledgement(
-        self, node: NodeId, gid: GroupId, message: Message, promised: Promised
-    ) -> None:
-        leader = self._groups.get((message.to, gid))
-        if leader is None or not leader.raw.is_leader or leader.raw.term != message.term:
-            return
-        term = promised.terms.get(message.index)
-        if term is not None and not self._has(leader, message.index, Term(term)):
-            self.fail(
-                TRUE_ACKNOWLEDGEMENTS,
-                f"group {gid}, node {node} acknowledges entry {message.index} of term {term} to "
-                f"node {message.to}, which does not have it",
-            )
-
-    def _on_vote(self, node: NodeId, gid: GroupId, message: Message, chosen: _Chosen) -> None:
-        known = chosen.votes.setdefault((node, message.term), message.to)
-        if known != message.to:
-            self.fail(
-                ONE_VOTE,
-                f"group {gid}, node {node} votes for {message.to} in term {message.term} after "
-                f"{known}",
-            )
 
     # -------------------------------------------------------------- the machine
     def on_applied(self, node: NodeId, gid: GroupId, applied: Applied) -> None:
@@ -548,17 +437,12 @@ class Checkers:
             own = _end(group)
             for other, other_group in members.items():
                 knows = other_group.raw.commit > 0 and _end(other_group) >= own
-                if knows and not self._has(other_group, commit, term):
+                if knows and not has(other_group, commit, term):
                     self.fail(
                         UP_TO_DATE,
                         f"group {gid}: node {other} ends later than node {node}, without its "
                         f"committed entry {commit} of term {term}",
                     )
-
-    @staticmethod
-    def _has(group: Group, index: Index, term: Term) -> bool:
-        log = group.raw._core.log  # noqa: SLF001  # the watcher looks inside
-        return index < log.first_index() or log.matches(index, term)
 
     def acknowledged(self, gid: GroupId, client: int, number: int, index: Index) -> None:
         """Compare an answer that a client got with where the command took effect."""
@@ -569,12 +453,6 @@ class Checkers:
                 f"group {gid}: client {client} was told that command {number} took effect at "
                 f"{index}; it did at {effect}",
             )
-
-
-def conf_at(confs: Mapping[Index, ConfState], index: Index) -> ConfState | None:
-    """Return the membership that holds at ``index``."""
-    at = max((each for each in confs if each <= index), default=None)
-    return None if at is None else confs[at]
 
 
 def _last_applied(applied: Mapping[Index, bytes], index: Index) -> Index:

@@ -21,7 +21,7 @@ from raftoral.groups.config import HostConfig
 from raftoral.ids import GroupId, Index, NodeId
 from raftoral.raft.messages import ConfState
 from raftoral.raft.trace import Tracer
-from raftoral.sim import checkers, machine
+from raftoral.sim import evidence, machine
 from raftoral.sim.chaos import Chaos
 from raftoral.sim.checkers import Checkers
 from raftoral.sim.clients import Client
@@ -323,7 +323,7 @@ class Cluster:
             except CorruptionError:
                 continue
             self.checkers.fail(
-                checkers.NO_SILENT_DAMAGE, f"node {node.id}: {node.disk.damaged()[0]!r}"
+                evidence.NO_SILENT_DAMAGE, f"node {node.id}: {node.disk.damaged()[0]!r}"
             )
 
     # -------------------------------------------------------------- what others tell
@@ -364,4 +364,4 @@ class Cluster:
         self._hash.update(_EVENT.pack(self.events.now, node, 0, 255, 0) + what)
 
     def _note_peer_error(self, node: NodeId, error: PeerError) -> None:
-        self.checkers.fail(checkers.PEERS_ARE_CORRECT, f"node {node}: {error}")
+        self.checkers.fail(evidence.PEERS_ARE_CORRECT, f"node {node}: {error}")

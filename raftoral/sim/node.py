@@ -13,7 +13,7 @@ from raftoral.errors import CorruptionError, StorageFailed
 from raftoral.groups.host import Host
 from raftoral.ids import GroupId, Index, NodeId, Term
 from raftoral.raft.messages import ConfState, SnapshotMeta
-from raftoral.sim import checkers
+from raftoral.sim import evidence
 from raftoral.sim.clock import ProcessClock, ProcessLoop
 from raftoral.sim.disk import SimDisk
 from raftoral.sim.machine import Registers
@@ -154,7 +154,7 @@ class Process:
     def _escaped(self, error: BaseException) -> None:
         if not isinstance(error, ProcessKilled):
             self.node.cluster.checkers.fail(
-                checkers.NOTHING_ESCAPES, f"node {self.node.id}: {error!r}"
+                evidence.NOTHING_ESCAPES, f"node {self.node.id}: {error!r}"
             )
 
     def _failed(self, error: BaseException) -> None:
@@ -168,7 +168,7 @@ class Process:
         elif isinstance(error, StorageFailed) and node.disk.failures:
             cluster.count["disks failed"] += 1
         else:
-            cluster.checkers.fail(checkers.STOPS_FOR_A_REASON, f"node {node.id} stops: {error!r}")
+            cluster.checkers.fail(evidence.STOPS_FOR_A_REASON, f"node {node.id} stops: {error!r}")
         node.crash()
 
 

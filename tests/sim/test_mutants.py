@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from raftoral.sim import checkers
+from raftoral.sim import evidence
 from raftoral.sim.mutants import MUTANTS, mutant_named, planted
 from raftoral.sim.soak import hunt
 
 QUICK = {
-    "acknowledge before the sync": checkers.DISK_BEFORE_WIRE,
-    "forget the vote": checkers.NEVER_BACK,
-    "vote twice": checkers.ONE_VOTE,
-    "commit beyond the quorum": checkers.COMMITTED_IS_DURABLE,
-    "apply twice after a restart": checkers.STATE_MACHINE_SAFETY,
+    "acknowledge before the sync": evidence.DISK_BEFORE_WIRE,
+    "forget the vote": evidence.NEVER_BACK,
+    "vote twice": evidence.ONE_VOTE,
+    "commit beyond the quorum": evidence.COMMITTED_IS_DURABLE,
+    "apply twice after a restart": evidence.STATE_MACHINE_SAFETY,
 }
 
 
