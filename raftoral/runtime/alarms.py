@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Alarms:
 
     def later(self, run_id: RunId, path: str, at: Millis) -> None:
         """Come back at ``at`` to what a run waits for at ``path``."""
-        heapq.heappush(self._heap, (at, run_id, path))
+        # Runs of one workflow wait at the same paths: one text for a hundred thousand of them.
+        heapq.heappush(self._heap, (at, run_id, sys.intern(path)))
         if len(self._heap) > self._thin_above:
             self._thin()
         if self._heap[0][1:] == (run_id, path):

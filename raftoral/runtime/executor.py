@@ -101,6 +101,10 @@ class Executor:
         )
         self._homes = Homes(node)
         self._to_look_at: OrderedDict[RunId, None] = OrderedDict()
+        """Runs that something happened to."""
+        self._backlog: OrderedDict[RunId, None] = OrderedDict()
+        """Runs that came to this node many at once: with its start, or from an owner that was lost."""
+        self._backlog_is_next = False
         self._scheduled = False
         self._behind: set[RunId] = set()
         self._definitions: dict[tuple[str, int, str], tuple[Definition, str, Begin]] = {}
@@ -120,7 +124,7 @@ class Executor:
         for run_id, owner in runs.live_owners(self._port.reader):
             self.asleep[run_id] = _asleep(owner)
         self._look_at_own()
-        self._to_look_at.update(dict.fromkeys(self.asleep))
+        self._backlog.update(dict.fromkeys(self.asleep))
         self._work()
 
     def close(self) -> None:
@@ -134,6 +138,7 @@ class Executor:
         self.live.clear()
         self.asleep.clear()
         self._to_look_at.clear()
+        self._backlog.clear()
         self._alarms.clear()
         self._behind.clear()
 
@@ -293,7 +298,7 @@ class Executor:
         for live in self.live.values():
             live.look()
         own = [run_id for run_id, each in self.asleep.items() if each.owner == self._node]
-        self._to_look_at.update(dict.fromkeys((*self.live, *own)))
+        self._backlog.update(dict.fromkeys((*self.live, *own)))
 
     def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
         if run.owner == self._node:
@@ -325,7 +330,7 @@ class Executor:
 
     def _owner_changed(self, run: Run, lost: NodeId) -> None:
         self._homes.moved(run.id)
-        self._to_look_at[run.id] = None
+        self._backlog[run.id] = None
         if run.status == runs.PARKED:
             log.warning("run %s is parked: %s", run.id, run.reason)
         if (asleep := self.asleep.get(run.id)) is not None:
@@ -363,15 +368,25 @@ class Executor:
         if self._closed:
             return
         until = self._loop.time() + SLICE_S
-        waiting = self._to_look_at
-        while waiting:
-            self._look_at(waiting.popitem(last=False)[0])
-            if waiting and self._loop.time() > until:
+        while self._to_look_at or self._backlog:
+            self._look_at(self._next())
+            if self._loop.time() > until and (self._to_look_at or self._backlog):
                 self._work_soon()
                 break
         self._owner.flush()
         if len(self.live) > self._generators_max:
             self._put_to_sleep()
+
+    def _next(self) -> RunId:
+        """Take out the run to look at next, in turn from the events and from the backlog.
+
+        So whoever starts or signals a run waits for no backlog, and no load lets that wait for ever.
+        """
+        first, second = self._to_look_at, self._backlog
+        if self._backlog_is_next:
+            first, second = second, first
+        self._backlog_is_next = not self._backlog_is_next
+        return (first or second).popitem(last=False)[0]
 
     def _work_soon(self) -> None:
         if not self._scheduled:
@@ -387,7 +402,8 @@ class Executor:
         if live is None:
             asleep = self.asleep.get(run_id)
             full = len(self.live) >= self._generators_max
-            if asleep is None or (full and asleep.owner != self._node):
+            acts = self._published and asleep is not None and asleep.owner == self._node
+            if asleep is None or (full and not acts):
                 return
             live = self._awaken(run_id)
         else:

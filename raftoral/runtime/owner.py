@@ -170,10 +170,10 @@ class Owner:
 
     def _later(self, live: Live, wait: Wait, at: Millis | None) -> None:
         if at is not None:
-            self._alarms.later(live.run.id, wait.path, at)
+            self._alarms.later(_key_of(live), wait.path, at)
 
     def _soon(self, live: Live, path: str) -> None:
-        self._alarms.later(live.run.id, path, Millis(self.port.now() + RETRY_MS))
+        self._alarms.later(_key_of(live), path, Millis(self.port.now() + RETRY_MS))
 
     # -------------------------------------------------------------- activities
     def _begin(self, live: Live, wait: ComputeWait) -> None:
@@ -286,6 +286,11 @@ class Owner:
                 self._soon(live, "")
 
         self.port.submit(HandOver(live.run.id, epoch, told, to).encode(), tell)
+
+
+def _key_of(live: Live) -> RunId:
+    """Return the id of a run as the very text that its executor keeps: one copy for both."""
+    return live.run.id if live.replay is None else live.replay.run_id
 
 
 class _Around:

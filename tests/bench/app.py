@@ -2,7 +2,16 @@
 
 import asyncio
 
-from raftoral import Checkpoint, Compute, Flow, Registry, Sleep, activity, scope, workflow
+from raftoral import (
+    Checkpoint,
+    Compute,
+    Flow,
+    Receive,
+    Registry,
+    activity,
+    scope,
+    workflow,
+)
 
 
 @activity("bench.step")
@@ -39,10 +48,10 @@ def long(turns: int) -> Flow[int]:
     return turns
 
 
-@workflow("bench.nap", version=1)
-def nap() -> Flow[None]:
-    """Sleep for a day."""
-    yield from Sleep("24h")
+@workflow("bench.doze", version=1)
+def doze(span: str) -> Flow[str | None]:
+    """Sleep that long, or until somebody wakes it."""
+    return (yield from Receive("wake", str).timeout(span))
 
 
-registry = Registry(workflows=[ten, long, nap], activities=[step, slow])
+registry = Registry(workflows=[ten, long, doze], activities=[step, slow])

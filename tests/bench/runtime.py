@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import statistics
 import tempfile
 import time
-import tracemalloc
 from pathlib import Path
 from typing import Any
 
 from raftoral import Node
-from raftoral.runtime.executor import GENERATORS_MAX
-from tests.bench.app import nap, registry, ten
+from tests.bench import sleepers
+from tests.bench.app import registry, ten
 from tests.bench.processes import Cluster, Member, free_port
 
 KILLS = 30
 IN_FLIGHT = 100
-SLEEPERS = 6_000
 
 
 def measure() -> list[dict[str, Any]]:
     """Return the figures of the runtime, one dict each."""
-    return [*asyncio.run(_steps()), _memory(), asyncio.run(_sleepers()), _takeover()]
+    return [*asyncio.run(_steps()), _memory(), *sleepers.measure(), _takeover()]
 
 
 # ------------------------------------------------------------------ steps
@@ -85,38 +82,6 @@ def _pss_kb(member: Member) -> int:
     assert member.process is not None
     text = Path(f"/proc/{member.process.pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
-
-
-async def _sleepers() -> dict[str, Any]:
-    """Runs that sleep, beyond those that have a generator: what each takes of the node's memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        listen = f"127.0.0.1:{free_port()}"
-        async with Node(registry, data=f"{folder}/node", listen=listen) as node:
-            tracemalloc.start()
-            # As many as have a generator, and the entries that the log keeps in memory, first.
-            await _fall_asleep(node, 2 * GENERATORS_MAX)
-            before = tracemalloc.get_traced_memory()[0]
-            await _fall_asleep(node, SLEEPERS)
-            taken = tracemalloc.get_traced_memory()[0] - before
-            tracemalloc.stop()
-    return {
-        "name": "bytes_per_sleeping_run",
-        "value": round(taken / SLEEPERS),
-        "unit": "bytes",
-        "note": f"{SLEEPERS:,} more runs, allocated by Python",
-    }
-
-
-async def _fall_asleep(node: Node, count: int) -> None:
-    """Start so many runs that sleep, and wait until all of them do."""
-
-    async def some() -> None:
-        for _ in range(count // IN_FLIGHT):
-            await node.start_run(nap)
-
-    await asyncio.gather(*(some() for _ in range(IN_FLIGHT)))
-    await asyncio.sleep(1)
-    gc.collect()
 
 
 # ------------------------------------------------------------------ takeover

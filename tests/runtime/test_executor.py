@@ -1013,7 +1013,61 @@ async def test_many_runs_are_replayed_in_slices() -> None:
         await made.ended(*ids)
 
 
+@run
+async def test_a_new_run_does_not_wait_for_all_that_a_restart_brought() -> None:
+    """While many runs are replayed, what happens now is looked at in turn with them."""
+    ours = registry(patient)
+    async with cluster(ours) as made:
+        ids = [f"r{number}" for number in range(200)]
+        for number, run_id in enumerate(ids):
+            made.start(run_id, patient, number=number)
+        mine = made.members[0].executor
+        await made.until(lambda: all(made.find(each).length == 3 for each in ids))
+        with patch("raftoral.runtime.executor.SLICE_S", 0), replays() as replayed:
+            made.start("new", patient, number=0)
+            mine.load()
+            await made.until(lambda: made.find("new").length == 3 and not mine.asleep)
+        assert len(replayed) == 201
+        assert replayed.index("new") < 100
+        for run_id in ids:
+            made.signal(run_id, "say", "1", "hello")
+        await made.ended(*ids)
+
+
+@run
+async def test_no_run_is_replayed_twice_because_its_start_is_not_known_yet() -> None:
+    """Runs beyond the bound are replayed once the group knows of the node's start, not before."""
+    ours = registry(patient)
+    async with cluster(ours, generators_max=5) as made:
+        ids = [f"r{number}" for number in range(20)]
+        for number, run_id in enumerate(ids):
+            made.start(run_id, patient, number=number)
+        await made.until(lambda: all(made.find(each).length == 3 for each in ids))
+        mine = made.members[0]
+        with replays() as replayed:
+            mine.restart(made)
+            await asyncio.sleep(0.05)
+            assert len(replayed) == 5
+            made.commit(Publish(mine.node, mine.port.incarnation).encode())
+            await made.until(lambda: len(set(replayed)) == 20)
+        assert len(replayed) <= 20
+
+
 # ------------------------------------------------------------------ small things
+@contextmanager
+def replays() -> Iterator[list[str]]:
+    """Collect the ids of the runs whose replay is built meanwhile."""
+    ids: list[str] = []
+    begin = Replay.__init__
+
+    def count(self: Replay, run_id: RunId, *args: Any, **more: Any) -> None:
+        ids.append(run_id)
+        begin(self, run_id, *args, **more)
+
+    with patch.object(Replay, "__init__", count):
+        yield ids
+
+
 @contextmanager
 def logged() -> Iterator[list[str]]:
     """Collect what executors log meanwhile."""
