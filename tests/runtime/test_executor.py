@@ -1021,8 +1021,9 @@ async def test_what_happens_does_not_wait_for_all_that_a_restart_brought() -> No
         ids = [f"r{number:02}" for number in range(60)]
         for number, run_id in enumerate(ids):
             made.start(run_id, patient, number=number)
-        mine = made.members[0].executor
+        member, mine = made.members[0], made.members[0].executor
         await made.until(lambda: all(made.find(each).length == 3 for each in ids))
+        await made.until(lambda: member.applied == len(made.log))
         with patch("raftoral.runtime.executor.SLICE_S", 0), replays() as replayed:
             mine.load()
             mine.applied([Signalled(RunId("r59"), "say"), Signalled(RunId("r58"), "say")])
