@@ -1002,7 +1002,7 @@ async def test_many_runs_are_replayed_in_slices() -> None:
         await made.until(lambda: len(mine.executor.live) == len(ids))
         await made.until(lambda: all(made.find(each).length == 3 for each in ids))
         own = {each for each in ids if made.find(each).owner == mine.node}
-        with patch("raftoral.runtime.executor.SLICE_S", 0):
+        with patch("raftoral.runtime.executor.SLICE_S", -1):
             mine.executor.load()
             assert 1 <= len(mine.executor.live) <= 2
             await made.until(lambda: len(mine.executor.live) >= len(own))
@@ -1024,7 +1024,7 @@ async def test_what_happens_does_not_wait_for_all_that_a_restart_brought() -> No
         member, mine = made.members[0], made.members[0].executor
         await made.until(lambda: all(made.find(each).length == 3 for each in ids))
         await made.until(lambda: member.applied == len(made.log))
-        with patch("raftoral.runtime.executor.SLICE_S", 0), replays() as replayed:
+        with patch("raftoral.runtime.executor.SLICE_S", -1), replays() as replayed:
             mine.load()
             mine.applied([Signalled(RunId("r59"), "say"), Signalled(RunId("r58"), "say")])
             await made.until(lambda: not mine.asleep)
