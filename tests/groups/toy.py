@@ -14,6 +14,7 @@ from raftoral.raft.messages import ConfState, SnapshotMeta
 from raftoral.storage.memory import MemoryDisk, MemoryNodeStore
 from raftoral.transport.base import Local
 from raftoral.transport.memory import MemoryNetwork
+from tests import virtual
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -185,7 +186,7 @@ async def until(true: Callable[[], bool], timeout: float = 10) -> None:
 def run(
     test: Callable[[ToyCluster], Coroutine[None, None, None]], config: HostConfig = QUICK
 ) -> None:
-    """Run one test in a loop of its own and take the cluster down."""
+    """Run one test in a loop that waits for nothing, and take the cluster down."""
 
     async def main() -> None:
         cluster = ToyCluster(config)
@@ -196,4 +197,4 @@ def run(
                 node.host.stop()
                 await node.transport.close()
 
-    asyncio.run(main())
+    virtual.run(main())
