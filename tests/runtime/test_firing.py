@@ -19,6 +19,7 @@ from raftoral.machines.schedules import Spec, run_id_of
 from raftoral.runtime.calendars import Calendar
 from raftoral.runtime.firing import Firing
 from raftoral.values import instant_of, millis_since_epoch
+from tests.virtual import run
 
 if TYPE_CHECKING:
     from raftoral.machines.base import Result
@@ -162,7 +163,7 @@ def test_a_schedule_fires_at_each_of_its_times_and_names_its_runs_by_them() -> N
         assert world.proposed == before, "nothing is due, so nothing is proposed"
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_what_overlaps_is_left_out_waits_or_begins(
         assert world.get("s").left_out == left_out
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("overlap", ["cancel_other", "terminate_other"])
@@ -207,7 +208,7 @@ def test_what_is_in_the_way_is_closed(overlap: str) -> None:
         assert world.get("s").left_out == 1
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_after_a_standstill_missed_times_are_made_up_for_within_a_window() -> None:
@@ -226,7 +227,7 @@ def test_after_a_standstill_missed_times_are_made_up_for_within_a_window() -> No
         assert world.proposed <= 10, "many times go into one entry"
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -267,7 +268,7 @@ def test_each_time_fires_once_or_is_left_out_once(seed: int) -> None:
             assert set(world.begun(name)) <= {run_id_of(name, at) for at in times}
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_schedule_whose_times_cannot_be_read_here_stops_no_other(
@@ -288,7 +289,7 @@ def test_a_schedule_whose_times_cannot_be_read_here_stops_no_other(
         assert world.begun("bad") == []
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())
     told = [record.message for record in caplog.records if "schedule bad" in record.message]
     assert len(told) == 1
     assert "no time zone is called 'Mars/Olympus'" in told[0]
@@ -309,4 +310,4 @@ def test_a_schedule_fires_no_more_behind_its_end() -> None:
         assert instant_of(world.get("s").last_at) == instant_of(NINE + 3 * MINUTE)
         world.stand_still()
 
-    asyncio.run(main())
+    run(main())

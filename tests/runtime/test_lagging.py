@@ -8,6 +8,7 @@ from raftoral import Compute, Flow, activity, workflow
 from raftoral.ids import RunId
 from raftoral.kv import MemoryKeyValue
 from tests.runtime.cluster import Cluster, registry
+from tests.virtual import run
 
 RUN = RunId("r")
 
@@ -47,4 +48,4 @@ def test_a_run_whose_end_a_node_missed_is_over_with_the_snapshot() -> None:
         finally:
             await made.close()
 
-    asyncio.run(main())
+    run(main())

@@ -24,6 +24,7 @@ from raftoral.machines.execution import Execution
 from raftoral.replay.history import Ended, encode
 from raftoral.runtime.config import NodeConfig
 from raftoral.runtime.manager import FORGET_EVERY_TICKS, FORGET_LIMIT, TAKE_OVER_LIMIT, Manager
+from tests import virtual
 
 if TYPE_CHECKING:
     from raftoral.machines.base import Result
@@ -111,7 +112,7 @@ def test_all_runs_of_a_silent_member_are_taken_over_in_parts() -> None:
         sent = [each for each in host.proposed if isinstance(each, TakeOver)]
         assert sent == [TakeOver(NodeId(3), NODES[:2], TAKE_OVER_LIMIT)] * 2
 
-    asyncio.run(story())
+    virtual.run(story())
 
 
 def test_old_runs_are_forgotten_until_few_are_left() -> None:
@@ -133,4 +134,4 @@ def test_old_runs_are_forgotten_until_few_are_left() -> None:
         assert len(list(runs.forgettable_ids(host.state))) == 10
         assert sum(isinstance(each, Forget) for each in host.proposed) == 3
 
-    asyncio.run(story())
+    virtual.run(story())

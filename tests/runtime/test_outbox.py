@@ -35,6 +35,7 @@ from raftoral.replay.history import (
 )
 from raftoral.runtime.outbox import Outboxes
 from tests.machines.checks import check_indexes
+from tests.virtual import run
 
 if TYPE_CHECKING:
     from raftoral.machines.base import Result
@@ -326,7 +327,7 @@ def test_children_begin_once_and_their_ends_are_told_once(seed: int, leave_early
         await story(world, 6, leave_early=leave_early)
         check_parents(world, 6, leave_early=leave_early)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_whether_parent_and_child_share_a_group_makes_no_difference() -> None:
@@ -349,4 +350,4 @@ def test_a_started_run_says_from_whom_it_is() -> None:
         assert (started.name, started.version, started.parent) == ("child", 1, "p0")
         assert started.input == {"n": 1}
 
-    asyncio.run(main())
+    run(main())

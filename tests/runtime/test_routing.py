@@ -14,6 +14,7 @@ from raftoral.errors import NodeStopped, ProposalUnknown, RunConflict, Unavailab
 from raftoral.ids import GroupId
 from raftoral.machines import execution
 from raftoral.runtime.routing import Routing, refusal_of
+from tests.virtual import run
 
 if TYPE_CHECKING:
     from raftoral.groups.host import Host
@@ -75,18 +76,18 @@ def test_a_slot_that_moves_is_waited_for() -> None:
     host = FakeHost(moving, moving, ["ok"])
     assert asyncio.run(routing(host).propose(GroupId(1), b"c")) == ["ok"]
     with pytest.raises(errors.WrongGroup):
-        asyncio.run(routing(FakeHost(moving), timeout_s=-1.0).propose(GroupId(1), b"c"))
+        run(routing(FakeHost(moving), timeout_s=-1.0).propose(GroupId(1), b"c"))
 
 
 def test_a_refusal_and_a_stop_are_told_at_once() -> None:
     """Nothing is repeated that was refused, or that this node can bring nowhere any more."""
     refused = FakeHost(["refused", "run_conflict", "taken"])
     with pytest.raises(RunConflict, match="taken"):
-        asyncio.run(routing(refused).propose(GroupId(1), b"c"))
+        run(routing(refused).propose(GroupId(1), b"c"))
     stopped = FakeHost(NodeStopped("this node was stopped"))
     with pytest.raises(NodeStopped):
-        asyncio.run(routing(stopped).propose(GroupId(1), b"c"))
+        run(routing(stopped).propose(GroupId(1), b"c"))
     unknown = FakeHost(ProposalUnknown("lost"))
     with pytest.raises(Unavailable):
-        asyncio.run(routing(unknown, timeout_s=-1.0).propose(GroupId(1), b"c"))
+        run(routing(unknown, timeout_s=-1.0).propose(GroupId(1), b"c"))
     assert [len(each.commands) for each in (refused, stopped, unknown)] == [1, 1, 1]
