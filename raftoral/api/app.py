@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from raftoral.api import bodies, cluster, runs, schedules
-from raftoral.api.endpoints import Endpoint, Segments, optional_number
+from raftoral.api.endpoints import Endpoint, Segments, check_query, optional_number
 from raftoral.api.failures import answer_for, refusal
 from raftoral.api.guard import Guard
 from raftoral.api.streams import streamed
@@ -56,6 +56,7 @@ def application(node: Backend, bound_to: str = "127.0.0.1") -> Starlette:
 async def _answer(node: Backend, endpoint: Endpoint, request: Request) -> Response:
     doing = f"{endpoint.method} {request.url.path}"
     try:
+        check_query(endpoint, request)
         answered = endpoint.handler(node, request)
         if isinstance(answered, AsyncIterator):
             wait_ms = optional_number(request, "wait_ms")

@@ -65,6 +65,15 @@ def named(request: Request, name: str = "id") -> str:
     return str(request.path_params[name]).replace(_SLASH, "/")
 
 
+def check_query(endpoint: Endpoint, request: Request) -> None:
+    """Refuse a parameter of the query that the path does not know: it would change nothing."""
+    known = [name for name, _ in endpoint.query]
+    for name in request.query_params:
+        if name not in known:
+            there = f"there are: {', '.join(known)}" if known else "this path takes none"
+            raise InvalidInput(f"no parameter {name!r:.60} of the query here; {there}")
+
+
 def flag(request: Request, name: str) -> bool:
     """Return a yes or no of the query; it is no if it is not there."""
     return request.query_params.get(name, "0") not in ("", "0", "false")

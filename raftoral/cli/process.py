@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from raftoral.api.server import listener, serve
 from raftoral.cli.options import host_port
@@ -16,9 +18,16 @@ from raftoral.runtime.node import Node
 if TYPE_CHECKING:
     from raftoral.cli.serving import Settings
 
+GRACE_S: Final = 5.0
+"""How long tasks that were cancelled may keep the process of a node that has stopped."""
+
 
 def run_until_signal(settings: Settings) -> None:
-    """Start a node, say where it serves, and stop it cleanly on SIGINT or SIGTERM."""
+    """Start a node, say where it serves, and stop it cleanly on SIGINT or SIGTERM.
+
+    Once it has stopped, async activities that do not let their `CancelledError` pass keep the process
+    for five seconds more, not for ever: what they do is not settled, so it is done again.
+    """
     asyncio.run(_until_signal(settings))
 
 
@@ -35,11 +44,39 @@ async def _until_signal(settings: Settings) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
+    problem: BaseException | None = None
     try:
         await serving
     except asyncio.CancelledError:
         if not serving.cancelled():
             raise
+    except BaseException as error:
+        problem = error
+        raise
+    finally:
+        if await _does_anything_go_on():
+            _leave(problem)
+
+
+async def _does_anything_go_on() -> bool:
+    """Cancel what is left of the application and wait for it a while; tell whether it goes on."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    return bool(left and (await asyncio.wait(left, timeout=GRACE_S))[1])
+
+
+def _leave(problem: BaseException | None) -> NoReturn:
+    """End the process at once; `asyncio.run` would wait for the tasks for ever."""
+    if problem is not None:
+        print(f"raftoral: {problem}", file=sys.stderr)
+    print(
+        "raftoral: ends in the middle of async activities that do not let CancelledError pass",
+        file=sys.stderr,
+        flush=True,
+    )
+    logging.shutdown()
+    os._exit(0 if problem is None else 1)
 
 
 async def _serve(settings: Settings) -> None:

@@ -17,7 +17,7 @@ from itertools import chain
 from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
-from raftoral.errors import RaftoralError
+from raftoral.errors import NonDeterminismError, RaftoralError
 from raftoral.ids import NOBODY, NodeId
 from raftoral.machines import execution, runs
 from raftoral.machines.placement import home_of
@@ -29,6 +29,7 @@ from raftoral.runtime.alarms import Alarms
 from raftoral.runtime.homes import Homes
 from raftoral.runtime.live import Live
 from raftoral.runtime.owner import Owner
+from raftoral.runtime.stuck import departure
 from raftoral.runtime.watchdog import StepTooLong, Watchdog
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ class Executor:
                 f"a step computes for more than {self._watchdog.limit_s:g} s at "
                 f"{_last_line(error)}; a workflow only decides, so move the work into an activity"
             )
+        except NonDeterminismError as error:
+            live.stuck = self._departure(live.run, error)
         except RaftoralError as error:
             live.stuck = str(error)
         except BaseException as error:
@@ -230,6 +233,12 @@ class Executor:
         if live.stuck:
             log.error("run %s stops on this node: %s", live.run.id, live.stuck)
             self._drop(live)
+
+    def _departure(self, run: Run, error: NonDeterminismError) -> str:
+        found = self._definition(run)
+        assert found is not None, "a run without a definition has no replay"
+        events = runs.history(self._port.reader, run.id)
+        return departure(error, found[2], events, self._watchdog)
 
     def _drop(self, live: Live) -> None:
         """Close a run's generator; its `finally` blocks are code of the workflow too."""

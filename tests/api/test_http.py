@@ -174,6 +174,16 @@ def test_list_filters(ask: Ask) -> None:
         assert problem(ask("GET", f"/v1/runs?{query}"))[:2] == (400, "invalid_input")
 
 
+def test_a_parameter_of_the_query_that_is_not_known_is_refused() -> None:
+    """What is misspelt would change nothing, so it is told, with the names that there are."""
+    ask = asker(FakeNode())
+    code, kind, message = problem(ask("GET", "/v1/runs?stauts=running"))
+    assert (code, kind) == (400, "invalid_input")
+    assert "no parameter 'stauts' of the query here; there are: status, name, version" in message
+    assert "this path takes none" in problem(ask("GET", "/v1/nodes?limit=1"))[2]
+    assert problem(ask("POST", "/v1/runs/r/pause?reason=x", json={}))[:2] == (400, "invalid_input")
+
+
 def test_signal_reaches_the_node(ask: Ask, node: FakeNode) -> None:
     """A signal is passed on with its payload and id."""
     ask("POST", "/v1/runs", json={"name": "slow", "id": "b"})

@@ -138,6 +138,48 @@ def test_a_node_stops_in_the_middle_of_an_activity_in_a_thread(tmp_path: Path) -
         assert client.show("e").status == "running"
 
 
+STUBBORN = """
+import asyncio, pathlib
+from raftoral import Compute, Flow, Registry
+
+registry = Registry()
+
+@registry.activity("cling")
+async def cling(told: str) -> None:
+    pathlib.Path(told).touch()
+    while True:
+        try:
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            pass
+
+@registry.workflow("clings", version=1)
+def clings(told: str) -> Flow[None]:
+    yield from Compute("cling", cling, told)
+"""
+
+
+def test_a_node_stops_though_an_async_activity_swallows_its_cancellation(tmp_path: Path) -> None:
+    """The process waits for it for five seconds, says so, ends without it, and the run is there."""
+    (tmp_path / "app.py").write_text(STUBBORN)
+    http, told = free_address(), tmp_path / "told"
+    data = ("--data", str(tmp_path / "d"), "--app", f"{tmp_path / 'app.py'}:registry")
+    args = ("start", *data, "--http", http, "--listen", free_address())
+    with started(*args) as node:
+        with Client(f"http://{http}") as client:
+            client.start("clings", {"told": str(told)}, id="c")
+        while not told.exists():
+            time.sleep(0.01)
+        code, _, err = node.stop()
+        assert code == 0
+        assert err.endswith(
+            "raftoral: ends in the middle of async activities that do not let CancelledError pass\n"
+        )
+        assert "Traceback" not in err
+    with started(*args), Client(f"http://{http}") as client:
+        assert client.show("c").status == "running"
+
+
 def test_dev_needs_no_arguments_but_ports(tmp_path: Path, app: str) -> None:
     """`dev` forms a cluster of one, in the folder that it is told or in ./.raftoral."""
     http = free_address()

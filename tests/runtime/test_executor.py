@@ -706,6 +706,8 @@ async def test_a_diverging_replica_stops_and_hands_over() -> None:
         assert made.find("r").refused == (3,)
         assert "history has Done one = double(1)" in made.find("r").reason
         assert "the code yields compute one = double(2)" in made.find("r").reason
+        assert "other arguments" in made.find("r").reason
+        assert "`raftoral history r --export run.rhx`" in made.find("r").reason
         made.signal("r", "go", "1", "x")
         await made.until(lambda: not made.find("r").live)
         assert end(made, "r") == Ended("completed", 22)
