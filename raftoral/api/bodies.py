@@ -119,7 +119,7 @@ class BeatRequest:
 class PutScheduleRequest:
     """What a schedule starts, and when; instants and durations are texts.
 
-    See `raftoral.Node.put_schedule`. Without a ``version`` each run is of the newest one.
+    See `raftoral.Node.put_schedule`; ``catch_up`` is ``7d`` if not given. Without a ``version`` each run is of the newest one.
     """
 
     name: str

@@ -97,7 +97,7 @@ def put(
     catch_up: Annotated[
         str | None,
         typer.Option(
-            "--catch-up", metavar="SPAN", help="Leave out what is later than that, such as 1h."
+            "--catch-up", metavar="SPAN", help="Leave out what is later than that; 7d if not given."
         ),
     ] = None,
     node: Url = DEFAULT_URL,

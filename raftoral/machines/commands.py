@@ -304,7 +304,8 @@ class DropSchedule(Command):
 class Fired(Command):
     """A schedule is due at ``at``, and then at ``next_at`` (0: never).
 
-    Taken once: only for the moment that is stored as the next, of this ``revision``.
+    Taken once: only for the moment that is stored as the next, of this ``revision``. With ``missed``
+    nothing begins: so many times from ``at`` on are too late to be made up for.
     """
 
     tag = "fired"
@@ -312,6 +313,7 @@ class Fired(Command):
     revision: Index
     at: Millis
     next_at: Millis
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

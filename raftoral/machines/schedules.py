@@ -35,6 +35,8 @@ SCHEDULES_MAX: Final = 10_000
 ID_LENGTH_MAX: Final = 170
 TEXT_LENGTH_MAX: Final = 200
 BACKFILL_MAX: Final = 1_000
+MISSED_MAX: Final = 1_000
+"""How many times are made up for after a standstill, the newest; and how many others are counted."""
 
 SKIP, BUFFER_ONE, ALLOW = "skip", "buffer_one", "allow"
 CANCEL_OTHER, TERMINATE_OTHER = "cancel_other", "terminate_other"
@@ -48,7 +50,7 @@ class Spec:
     ``version`` 0 is the newest at that time; ``input`` is packed, a list by position or a map by
     name. ``when`` and ``zone`` are for the leader, who alone reads them. No time before ``start_at``
     or after ``end_at`` (0: no end) fires, none that is more than ``catch_up`` milliseconds past
-    (0: however late). ``overlap`` says what happens while the last run goes on: the new one is left
+    (0: however late), none before the newest 1,000 that were missed. ``overlap`` says what happens while the last run goes on: the new one is left
     out (`SKIP`), begins behind it (`BUFFER_ONE`: one waits, later ones are left out), begins beside
     it (`ALLOW`), or has it cancelled or terminated and begins then, the newest one only.
     """
@@ -210,7 +212,11 @@ def fired(step: Step, command: commands.Fired) -> Result:
         raise UsageError("the next time of a schedule comes after this one")
     spec = known.plan
     new = replace(known, next_at=_bounded(spec, command.next_at), last_at=command.at)
-    if spec.catch_up and step.now - command.at > spec.catch_up:
+    if command.missed > MISSED_MAX:
+        raise UsageError(f"at most {MISSED_MAX:,} times are passed over at once")
+    if command.missed:
+        new = replace(new, left_out=new.left_out + command.missed)
+    elif spec.catch_up and step.now - command.at > spec.catch_up:
         new = _left_out(new)
     else:
         outbox.check_room(step.txn)

@@ -77,6 +77,20 @@ class Calendar:
         times = takewhile(lambda time: time <= end, self._times(Millis(start - 1)))
         return list(islice(times, limit))
 
+    def newest(self, end: Millis, count: int) -> Millis:
+        """Return a moment from which on about ``count`` times come until ``end``; 0 if fewer do.
+
+        Backwards, a change of the clock may be counted otherwise than forwards.
+        """
+        if self._every is not None:
+            return Millis(max(0, end - self._every[0] * count + 1))
+        second = instant_of(end // 1000 * 1000 + 1000)
+        with suppress(OverflowError):
+            times = CronSim(self._cron, second.astimezone(self._zone), reverse=True)
+            for found in islice(times, count - 1, count):
+                return Millis(max(0, millis_since_epoch(found)))
+        return Millis(0)
+
     def _times(self, moment: Millis) -> Iterator[Millis]:
         """Yield the times after ``moment``, up to the last one that can be stored."""
         times = self._intervals(moment) if self._every is not None else self._marks(moment)

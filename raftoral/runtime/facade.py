@@ -7,7 +7,7 @@ the node's own loop and awaited in the application's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from raftoral.codec import pack
 from raftoral.convert import result_type, to_plain
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+CATCH_UP: Final = "7d"
+"""How late the run of a schedule may begin, if its user says nothing."""
 
 
 class Asking(ABC):
@@ -292,8 +295,9 @@ class ScheduleCalls(Asking):
         ``when`` is a cron expression such as ``"0 9 * * MON-FRI"`` by the clock of ``zone``, or an
         interval such as ``"every 15m"``. The run of a time is called ``id@2026-11-25T09:00:00Z``.
         ``overlap`` says what happens while the last run goes on. Times that were missed while no
-        node was there run later, but none that is more than ``catch_up`` late; the others are
-        counted as left out. Without a version each run is of the newest one.
+        node was there run later, but none that is more than ``catch_up`` late (seven days if not
+        given), and of those the newest 1,000; the others are counted as left out, up to 1,000 at a
+        time. Without a version each run is of the newest one.
         """
         name, pinned, _ = target(workflow, version)
         spec = SpecView(
@@ -305,7 +309,7 @@ class ScheduleCalls(Asking):
             overlap=overlap,
             start_at=_moment(start) or 0,
             end_at=_moment(end) or 0,
-            catch_up_ms=0 if catch_up is None else max(1, millis_of(as_span(catch_up))),
+            catch_up_ms=max(1, millis_of(as_span(CATCH_UP if catch_up is None else catch_up))),
         )
         return await self._ask(lambda engine: engine.services.schedules.put(id, spec))
 

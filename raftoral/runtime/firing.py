@@ -2,8 +2,9 @@
 
 Owns no schedule and no time: both stand in the group's state, so another leader goes on where this
 one stopped. It looks at what is due, works out the time after that, and proposes both; the group
-takes each time once. The rule it keeps: no time is passed over. After a standstill all missed times
-are proposed, in order; the group leaves out, and counts, those that are too late.
+takes each time once. The rule it keeps: after a standstill the missed times within the schedule's
+window, the newest 1,000 of them, are proposed in order; what came before is passed over in one step,
+and counted, however long the standstill was.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from raftoral.ids import GroupId, Millis
 from raftoral.machines import schedules
 from raftoral.machines.commands import Fired, Many
 from raftoral.runtime.calendars import Calendar
+from raftoral.values import instant_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -133,9 +135,35 @@ class _Clockwork:
                 self._unread.add((known.id, known.revision))
                 log.error("schedule %s does not fire: %s", known.id, error)  # noqa: TRY400
             return []
+        first = Millis(
+            max(now - spec.catch_up if spec.catch_up else 0, _newest(calendar, due, now))
+        )
+        if due < first:
+            return [_passed_over(known, calendar, due, first).encode()]
         times = [due, *calendar.between(Millis(due + 1), now, limit - 1)]
         after = [*times[1:], calendar.after(times[-1]) or Millis(0)]
         return [
             Fired(known.id, known.revision, at, next_at).encode()
             for at, next_at in zip(times, after, strict=True)
         ]
+
+
+def _newest(calendar: Calendar, due: Millis, now: Millis) -> Millis:
+    """Return from when on missed times are made up for, counted from the newest."""
+    missed = calendar.between(due, now, schedules.MISSED_MAX + 1)
+    return calendar.newest(now, schedules.MISSED_MAX) if len(missed) > schedules.MISSED_MAX else due
+
+
+def _passed_over(known: Schedule, calendar: Calendar, due: Millis, first: Millis) -> Fired:
+    """Return the command that leaves out the times from ``due`` until before ``first``."""
+    next_at = calendar.after(Millis(first - 1)) or Millis(0)
+    last = min(first - 1, known.plan.end_at or first)
+    missed = calendar.between(due, Millis(last), schedules.MISSED_MAX)
+    log.warning(
+        "schedule %s was missed %s%d times from %s on; they are too late and left out",
+        known.id,
+        "at least " if len(missed) == schedules.MISSED_MAX else "",
+        len(missed),
+        instant_of(due).isoformat(),
+    )
+    return Fired(known.id, known.revision, due, next_at, max(1, len(missed)))

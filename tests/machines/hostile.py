@@ -152,7 +152,8 @@ def scheduling(chance: Random, reader: Reader) -> bytes:
         case _:
             at = later if known is None or chance.random() < 0.1 else known.next_at
             then = Millis(at + 20 if chance.random() < 0.9 else at)
-            return commands.Fired(name, revision, at, then).encode()
+            missed = 7 if chance.random() < 0.1 else 0
+            return commands.Fired(name, revision, at, then, missed).encode()
 
 
 def start(chance: Random, run_id: RunId, parent: bytes = b"") -> commands.StartRun:

@@ -559,7 +559,9 @@ class Model:
             raise No("usage")
         spec, at = known.spec, command.at
         known.next = self.until(spec, command.next_at)
-        if spec.catch_up and self.now - at > spec.catch_up:
+        if command.missed:
+            known.left_out += command.missed
+        elif spec.catch_up and self.now - at > spec.catch_up:
             known.left_out += 1
         elif spec.overlap == "allow":
             self.fire(known, at, awaited=False)

@@ -42,7 +42,7 @@ EVERY: list[Command] = [
     commands.PauseSchedule("nightly", "because", "q-1"),
     commands.ResumeSchedule("nightly", Millis(1_000)),
     commands.DropSchedule("nightly", Index(3)),
-    commands.Fired("nightly", Index(3), Millis(1_000), Millis(2_000)),
+    commands.Fired("nightly", Index(3), Millis(1_000), Millis(2_000), 5),
     commands.Backfill("nightly", Index(3), [1_000, 2_000]),
     commands.ScheduledEnded("nightly", RunId("nightly@x")),
     commands.Publish(NodeId(2), "boot-1"),
@@ -106,6 +106,7 @@ def test_an_entry_from_before_a_field_was_there_is_read_with_its_default() -> No
         (["pauseschedule", "s", "why"], commands.PauseSchedule("s", "why", "")),
         (["resumeschedule", "s", 5], commands.ResumeSchedule("s", Millis(5), "")),
         (["dropschedule", "s"], commands.DropSchedule("s", Index(0))),
+        (["fired", "s", 3, 5, 9], commands.Fired("s", Index(3), Millis(5), Millis(9), 0)),
     ]
     for record, command in old:
         assert commands.decode(pack_record(record)) == command

@@ -137,3 +137,16 @@ def test_what_is_no_calendar_is_told(when: str, zone: str, message: str) -> None
     """A bad expression or zone is refused with what to write."""
     with pytest.raises(UsageError, match=message):
         Calendar(when, zone)
+
+
+@pytest.mark.parametrize(
+    "when", ["every 7m", "*/5 * * * *", "30 2 * * *", "0 0 1 * *", "*/7 * * * * *"]
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_the_newest_times_are_counted_backwards(when: str, zone: str) -> None:
+    """From the moment that is told on come so many times, but for a change of the clock."""
+    end = Millis(millis_since_epoch(datetime(2026, 11, 25, 9, tzinfo=UTC)))
+    calendar = Calendar(when, zone)
+    for count in (1, 10, 500):
+        first = calendar.newest(end, count)
+        assert abs(len(calendar.between(first, end, 10_000)) - count) <= 1

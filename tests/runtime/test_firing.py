@@ -212,7 +212,7 @@ def test_what_is_in_the_way_is_closed(overlap: str) -> None:
 
 
 def test_after_a_standstill_missed_times_are_made_up_for_within_a_window() -> None:
-    """Those within the window begin, the others are left out and counted; none is passed over."""
+    """Those within the window begin, the others are left out and counted."""
 
     async def main() -> None:
         world = World()
@@ -228,6 +228,51 @@ def test_after_a_standstill_missed_times_are_made_up_for_within_a_window() -> No
         world.stand_still()
 
     run(main())
+
+
+@pytest.mark.parametrize(
+    ("when", "second"), [("every 1s", 1), ("*/10 * * * * *", 10), ("* * * * *", 60)]
+)
+def test_a_year_of_missed_times_is_passed_over_in_one_step(
+    when: str, second: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long nobody led, the newest 1,000 times begin, and what was before is one command."""
+
+    async def main() -> None:
+        world = World()
+        world.put("s", when, overlap="allow")
+        world.now = Millis(NINE + 365 * 24 * 60 * MINUTE)
+        world.lead()
+        await world.rest()
+        assert world.get("s").fired == 1_000
+        begun = world.begun("s")
+        assert begun[-1] == run_id_of("s", world.now)
+        assert begun[0] == run_id_of("s", Millis(world.now - 999_000 * second))
+        assert world.get("s").left_out == 1_000, "as many as are counted"
+        assert world.proposed <= 6
+        world.stand_still()
+
+    asyncio.run(main())
+    (told,) = [each.message for each in caplog.records if "schedule s" in each.message]
+    assert "missed at least 1000 times from 2026-11-25T09:00:00+00:00 on" in told
+
+
+def test_a_window_in_which_no_time_is_leaves_all_out_and_goes_on() -> None:
+    """A standstill over some times that are too late by now: they are counted, the next one fires."""
+
+    async def main() -> None:
+        world = World()
+        world.put("s", "0 9 * * *", overlap="allow", catch_up=60 * MINUTE)
+        world.now = Millis(NINE + (3 * 24 * 60 + 120) * MINUTE)
+        world.lead()
+        await world.rest()
+        assert (world.get("s").fired, world.get("s").left_out) == (0, 4)
+        assert world.get("s").next_at == NINE + 4 * 24 * 60 * MINUTE
+        await world.until(world.get("s").next_at, step=12 * 60 * MINUTE)
+        assert world.begun("s") == ids("s", 4 * 24 * 60)
+        world.stand_still()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("seed", range(8))
