@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from inspect import getgeneratorstate
+from inspect import getgeneratorstate, isgenerator
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from raftoral.convert import flow_result, from_plain, result_type
@@ -389,14 +389,24 @@ class Replay(Advancing):
 
 
 def _close(generator: Any) -> None:
-    if generator is None:
-        return
-    for _ in range(CLOSING_YIELDS_MAX):
-        if getgeneratorstate(generator) != "GEN_SUSPENDED":
+    ignored = 0
+    while ignored < CLOSING_YIELDS_MAX:
+        innermost = _innermost(generator)
+        if innermost is None:
             return
-        # Python calls an effect that is yielded here a RuntimeError and stays there.
+        # Python calls an effect that is yielded here a RuntimeError and stays there. Closed from
+        # outside, a generator would let go of one that does, for the collector to run on some day.
         with suppress(Exception, SystemExit, Cancelled):
-            generator.close()
+            innermost.close()
+        ignored += getgeneratorstate(innermost) == "GEN_SUSPENDED"
+
+
+def _innermost(generator: Any) -> Any:
+    """Return the generator that ``generator`` really stands in, through each `yield from`."""
+    found = None
+    while isgenerator(generator) and getgeneratorstate(generator) == "GEN_SUSPENDED":
+        found, generator = generator, generator.gi_yieldfrom
+    return found
 
 
 # ------------------------------------------------------------------ the walk in one call

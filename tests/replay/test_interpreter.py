@@ -282,6 +282,37 @@ def test_closing_runs_finally_blocks_once_and_ignores_their_effects() -> None:
     assert ran == ["inner", "outer"]
 
 
+def test_closing_reaches_the_helpers_that_a_generator_stands_in() -> None:
+    """Each `finally` on the way out runs once, the innermost first; none is left to the collector."""
+    ran: list[str] = []
+
+    def helper(depth: int) -> Flow[None]:
+        try:
+            if depth:
+                yield from helper(depth - 1)
+            else:
+                yield from Receive("never")
+        finally:
+            ran.append(f"{depth}")
+            yield from tidy(depth)
+
+    def tidy(depth: int) -> Flow[None]:
+        try:
+            yield from Log("ignored")
+        finally:
+            ran.append(f"tidy {depth}")
+            yield from Log("ignored too")
+
+    def body() -> Flow[None]:
+        yield from Race("r", helper(2), Parallel("p", helper(0)))
+
+    begun(body).close()
+    told = list(ran)
+    gc.collect()
+    assert told == ran
+    assert sorted(ran) == sorted(["0", "tidy 0", "0", "tidy 0", "1", "tidy 1", "2", "tidy 2"])
+
+
 def test_closing_survives_a_generator_that_will_not_end() -> None:
     """A workflow that swallows its end and yields for ever is left alone after a while."""
     tries: list[int] = []
