@@ -15,6 +15,7 @@ import pytest
 
 from raftoral.api.server import listener
 from raftoral.client.http import Client
+from tests.bench.processes import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +42,7 @@ def hello(name: str) -> Flow[str]:
 
 def free_address() -> str:
     """Return a loopback address that nobody listens on."""
-    with listener("127.0.0.1", 0) as sock:
-        return f"127.0.0.1:{sock.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 class Started:
@@ -104,6 +104,24 @@ def test_a_node_serves_stops_and_comes_back(tmp_path: Path, app: str, number: in
         assert [d.name for d in client.definitions()] == ["hello"]
 
 
+def stopped_amid(folder: Path, app: str, workflow: str) -> str:
+    """Stop a node in the middle of an activity; return what it says. The run must still be there."""
+    (folder / "app.py").write_text(app)
+    http, begun = free_address(), folder / "begun"
+    data = ("--data", str(folder / "d"), "--app", f"{folder / 'app.py'}:registry")
+    args = ("start", *data, "--http", http, "--listen", free_address())
+    with started(*args) as node:
+        with Client(f"http://{http}") as client:
+            client.start(workflow, {"told": str(begun)}, id="r")
+        while not begun.exists():
+            time.sleep(0.01)
+        code, _, err = node.stop()
+    assert code == 0
+    with started(*args), Client(f"http://{http}") as client:
+        assert client.show("r").status == "running"
+    return err
+
+
 ENDLESS = """
 import pathlib, time
 from raftoral import Compute, Flow, Registry
@@ -123,19 +141,8 @@ def endless(told: str) -> Flow[None]:
 
 def test_a_node_stops_in_the_middle_of_an_activity_in_a_thread(tmp_path: Path) -> None:
     """Nothing ends a thread; the process says so, ends without it, and the run is there again."""
-    (tmp_path / "app.py").write_text(ENDLESS)
-    http, told = free_address(), tmp_path / "told"
-    data = ("--data", str(tmp_path / "d"), "--app", f"{tmp_path / 'app.py'}:registry")
-    args = ("start", *data, "--http", http, "--listen", free_address())
-    with started(*args) as node:
-        with Client(f"http://{http}") as client:
-            client.start("endless", {"told": str(told)}, id="e")
-        while not told.exists():
-            time.sleep(0.01)
-        code, _, err = node.stop()
-        assert (code, err) == (0, "raftoral: ends in the middle of activities in threads\n")
-    with started(*args), Client(f"http://{http}") as client:
-        assert client.show("e").status == "running"
+    told = stopped_amid(tmp_path, ENDLESS, "endless")
+    assert told == "raftoral: ends in the middle of activities in threads\n"
 
 
 STUBBORN = """
@@ -161,23 +168,11 @@ def clings(told: str) -> Flow[None]:
 
 def test_a_node_stops_though_an_async_activity_swallows_its_cancellation(tmp_path: Path) -> None:
     """The process waits for it for five seconds, says so, ends without it, and the run is there."""
-    (tmp_path / "app.py").write_text(STUBBORN)
-    http, told = free_address(), tmp_path / "told"
-    data = ("--data", str(tmp_path / "d"), "--app", f"{tmp_path / 'app.py'}:registry")
-    args = ("start", *data, "--http", http, "--listen", free_address())
-    with started(*args) as node:
-        with Client(f"http://{http}") as client:
-            client.start("clings", {"told": str(told)}, id="c")
-        while not told.exists():
-            time.sleep(0.01)
-        code, _, err = node.stop()
-        assert code == 0
-        assert err.endswith(
-            "raftoral: ends in the middle of async activities that do not let CancelledError pass\n"
-        )
-        assert "Traceback" not in err
-    with started(*args), Client(f"http://{http}") as client:
-        assert client.show("c").status == "running"
+    told = stopped_amid(tmp_path, STUBBORN, "clings")
+    assert told.endswith(
+        "raftoral: ends in the middle of async activities that do not let CancelledError pass\n"
+    )
+    assert "Traceback" not in told
 
 
 def test_dev_needs_no_arguments_but_ports(tmp_path: Path, app: str) -> None:
