@@ -38,7 +38,8 @@ def crash_at_every_event(
     """Run ``workflow`` once without a crash and once for each place to crash at; return the first.
 
     The arguments are those of `run`. `AssertionError` names the crash after which the run had another
-    result or history, with the table of both. What may be attempted once only and is crashed in the
+    result or history, with the table of both. An attempt that is lost and made again ends when it would
+    have ended, so that the branches of a run keep their order. What may be attempted once only and is crashed in the
     attempt ends in ``Interrupted`` by its own promise, which is no difference.
     """
     plan: Plan[R] = plan_of(workflow, args, options)
@@ -94,7 +95,7 @@ def _crashed(plan: Plan[R], where: str, *, behind: int = 0, attempt: int = -1) -
             nonlocal count
             count += 1
             if count == behind:
-                world.crash_soon()
+                world.crash_soon(rejoin=True)
 
         lost = False
 

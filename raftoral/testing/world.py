@@ -316,7 +316,7 @@ class World:
         except Exception as error:
             outcome = error
         except _Died:
-            self.crash_soon()
+            self.crash_soon(rejoin=True)
             outcome = Takes("1s")
         takes = outcome if isinstance(outcome, Takes) else Takes("0s", outcome)
         span = millis_of(as_span(takes.span))

@@ -42,6 +42,23 @@ def test_a_crash_beside_what_may_be_attempted_once_is_no_difference() -> None:
     assert crash_at_every_event(once, mocks={flows.plain: Takes("1h", "X")}).result == 1
 
 
+def test_branches_keep_their_order_after_a_crash() -> None:
+    """An attempt that a crash has lost ends when it would have, so what follows it comes no later."""
+
+    @workflow("racing", version=1)
+    def racing() -> Flow[str]:
+        def slow(name: str) -> Flow[str]:
+            yield from Compute("work", flows.plain, name)
+            yield from Sleep("20m")
+            return name
+
+        won = yield from Race("r", slow("a"), slow("b"), Sleep("65m"))
+        return str(won.index)
+
+    mocks = {flows.plain: lambda name: Takes("30m" if name == "a" else "40m", name)}
+    assert crash_at_every_event(racing, mocks=mocks).result == "0"
+
+
 def test_a_failing_run_fails_in_the_same_way_after_any_crash() -> None:
     """A failure is a history like any other."""
     tested = crash_at_every_event(flows.order, "o-1", mocks={flows.charge: WorkflowFailed("Broke")})
