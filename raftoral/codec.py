@@ -196,8 +196,10 @@ def _to_ext(value: object) -> msgpack.ExtType:
         return msgpack.ExtType(_TIMESTAMP, millis.to_bytes(8, "big", signed=True))
     if isinstance(value, float):
         raise _Unfit("is a float, which is not exact on every node; use Decimal or int")
+    kind = type(value).__name__
+    article = "an" if kind[0] in "AEIOUaeiou" else "a"
     raise _Unfit(
-        f"is a {type(value).__name__}; a workflow stores None, bool, int, str, bytes, "
+        f"is {article} {kind}; a workflow stores None, bool, int, str, bytes, "
         "Decimal, Money, timedelta, datetime, lists and maps of them"
     )
 

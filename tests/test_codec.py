@@ -113,7 +113,7 @@ def nested(depth: int) -> list[object]:
         (1.5, "the value is a float"),
         ({"a": [1, {"b": 0.5}]}, r"`a\[1\]\.b` is a float"),
         ({"a": {1, 2}}, "`a` is a set"),
-        ([object()], "is a object"),
+        ([object()], "is an object"),
         ({1: 2}, "a map key that is no text: 1"),
         (INT_MAX + 1, "beyond 64 bit"),
         (INT_MIN - 1, "beyond 64 bit"),

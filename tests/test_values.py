@@ -92,7 +92,7 @@ def test_times_are_whole_milliseconds_in_utc() -> None:
     [
         ({1, 2}, "the value is a set"),
         (1.5, "the value is a float"),
-        (object(), "the value is a object"),
+        (object(), "the value is an object"),
         (2**63, "beyond 64 bit"),
         ({"a": [1, 2.5]}, "`a[1]` is a float"),
         ({"a": {"b": {3}}}, "`a.b` is a set"),

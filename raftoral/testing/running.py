@@ -21,14 +21,14 @@ from raftoral.lang.render import render_all
 from raftoral.lang.source import Source
 from raftoral.registry.app import Registry
 from raftoral.registry.definition import Definition, rwf_definition
-from raftoral.replay.effects import Span, Workflow, invocation_of
+from raftoral.replay.effects import Span, Workflow, as_span, invocation_of
 from raftoral.replay.failures import as_error
 from raftoral.replay.history import CallbackOpened, Ended, Event, Logged, Set, decode
 from raftoral.runtime.rhx import write_rhx
 from raftoral.runtime.views import HistoryView
 from raftoral.testing.mocks import Takes, outcome_of
 from raftoral.testing.world import BEGINNING, World
-from raftoral.values import instant_of, millis_since_epoch
+from raftoral.values import format_span, instant_of, millis_since_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -275,11 +275,14 @@ class Plan(Generic[R]):
 
     def _plan(self, world: World) -> None:
         for signal in self.signals:
-            world.at(signal.after, partial(world.signal, RUN, signal.name, signal.payload))
+            send = partial(world.signal, RUN, signal.name, signal.payload)
+            world.at(signal.after, _told(f"signal {signal.name}", signal.after, send))
         for request in self.updates:
-            world.at(request.after, partial(world.update, RUN, request.name, request.payload))
+            ask = partial(world.update, RUN, request.name, request.payload)
+            world.at(request.after, _told(f"update {request.name}", request.after, ask))
         if self.cancel_after is not None:
-            world.at(self.cancel_after, lambda: world.cancel(RUN, "the test cancels it"))
+            cancel = partial(world.cancel, RUN, "the test cancels it")
+            world.at(self.cancel_after, _told("cancellation", self.cancel_after, cancel))
 
     def _completing(self, world: World) -> Callable[[str, Event], None]:
         """Return what completes each callback that the test has something for."""
@@ -292,6 +295,19 @@ class Plan(Generic[R]):
                 world.at(after, lambda: _complete(world, event.token, value))
 
         return settled
+
+
+def _told(what: str, after: Span, do: Callable[[], object]) -> Callable[[], object]:
+    """Return ``do`` with a refusal that names what the test wanted, and when."""
+
+    def told() -> object:
+        try:
+            return do()
+        except UsageError as error:
+            at = format_span(as_span(after))
+            raise UsageError(f"the {what} that the test has at {at}: {error}") from None
+
+    return told
 
 
 def _complete(world: World, token: str, value: Any) -> None:

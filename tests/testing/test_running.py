@@ -57,6 +57,17 @@ def test_a_mock_is_a_value_an_error_a_function_or_takes_time() -> None:
         slow.result  # noqa: B018 - looking raises
 
 
+def test_what_comes_too_late_is_named() -> None:
+    """A test that has something for a run that has ended by then is told what it is, and when."""
+    said = "the {} that the test has at 2d: run_ended: run run has ended"
+    with pytest.raises(UsageError, match=said.format("signal go")):
+        run(flows.order, "o", mocks=MOCKS, signals=[Signal("go", after="48h")])
+    with pytest.raises(UsageError, match=said.format("update add")):
+        run(flows.order, "o", mocks=MOCKS, updates=[Request("add", after="2d")])
+    with pytest.raises(UsageError, match=said.format("cancellation")):
+        run(flows.order, "o", mocks=MOCKS, cancel_after=timedelta(days=2))
+
+
 def test_an_activity_that_nobody_mocked_ends_the_test() -> None:
     """No activity runs by accident, even where the workflow would catch its failure."""
     with pytest.raises(UsageError, match=r"shop\.charge, which is not mocked.*real=True"):
