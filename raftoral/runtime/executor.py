@@ -14,22 +14,21 @@ import logging
 from collections import Counter, OrderedDict
 from functools import lru_cache
 from itertools import chain
-from traceback import extract_tb
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from raftoral.errors import NonDeterminismError, RaftoralError
 from raftoral.ids import NOBODY, NodeId
 from raftoral.machines import execution, runs
 from raftoral.machines.placement import home_of
-from raftoral.replay.failures import failure_of
 from raftoral.replay.history import Logged, chained, decode, is_log
 from raftoral.replay.interpreter import Replay
 from raftoral.replay.waits import SignalWait, UpdateWait
+from raftoral.runtime import stuck
+from raftoral.runtime.agenda import Agenda
 from raftoral.runtime.alarms import Alarms
 from raftoral.runtime.homes import Homes
 from raftoral.runtime.live import Live
 from raftoral.runtime.owner import Owner
-from raftoral.runtime.stuck import departure
 from raftoral.runtime.watchdog import StepTooLong, Watchdog
 
 if TYPE_CHECKING:
@@ -101,11 +100,7 @@ class Executor:
             node, port, loader, attempts, watchdog, chance, self._alarms, self._attempted
         )
         self._homes = Homes(node)
-        self._to_look_at: OrderedDict[RunId, None] = OrderedDict()
-        """Runs that something happened to."""
-        self._backlog: OrderedDict[RunId, None] = OrderedDict()
-        """Runs that came to this node many at once: with its start, or from an owner that was lost."""
-        self._backlog_is_next = False
+        self._agenda = Agenda()
         self._scheduled = False
         self._behind: set[RunId] = set()
         self._definitions: dict[tuple[str, int, str], tuple[Definition, str, Begin]] = {}
@@ -125,7 +120,7 @@ class Executor:
         for run_id, owner in runs.live_owners(self._port.reader):
             self.asleep[run_id] = _asleep(owner)
         self._look_at_own()
-        self._backlog.update(dict.fromkeys(self.asleep))
+        self._agenda.add_backlog(self.asleep)
         self._work()
 
     def close(self) -> None:
@@ -138,8 +133,7 @@ class Executor:
             self._drop(live)
         self.live.clear()
         self.asleep.clear()
-        self._to_look_at.clear()
-        self._backlog.clear()
+        self._agenda.clear()
         self._alarms.clear()
         self._behind.clear()
 
@@ -195,7 +189,7 @@ class Executor:
             live.stuck = str(error)
             return
         except BaseException as error:
-            live.stuck = _failure(live, error)
+            live.stuck = stuck.raised(live.run.id, error)
             return
         self._feed(live, events)
 
@@ -221,7 +215,7 @@ class Executor:
         except StepTooLong as error:
             live.stuck = (
                 f"a step computes for more than {self._watchdog.limit_s:g} s at "
-                f"{_last_line(error)}; a workflow only decides, so move the work into an activity"
+                f"{stuck.last_line(error)}; a workflow only decides, so move the work into an activity"
             )
         except NonDeterminismError as error:
             live.stuck = self._departure(live.run, error)
@@ -229,7 +223,7 @@ class Executor:
             live.stuck = str(error)
         except BaseException as error:
             # One run must not stop the others: even a KeyboardInterrupt here is the workflow's own.
-            live.stuck = _failure(live, error)
+            live.stuck = stuck.raised(live.run.id, error)
         if live.stuck:
             log.error("run %s stops on this node: %s", live.run.id, live.stuck)
             self._drop(live)
@@ -238,7 +232,7 @@ class Executor:
         found = self._definition(run)
         assert found is not None, "a run without a definition has no replay"
         events = runs.history(self._port.reader, run.id)
-        return departure(error, found[2], events, self._watchdog)
+        return stuck.departure(error, found[2], events, self._watchdog)
 
     def _drop(self, live: Live) -> None:
         """Close a run's generator; its `finally` blocks are code of the workflow too."""
@@ -274,7 +268,7 @@ class Executor:
                 case execution.RunStarted(run):
                     if run.id not in self.live:
                         self.asleep[run.id] = _asleep(run.owner)
-                        self._to_look_at[run.id] = None
+                        self._agenda.add(run.id)
                 case execution.OwnerChanged(run, lost):
                     self._owner_changed(run, lost)
                 case execution.Signalled(run_id, name):
@@ -307,7 +301,7 @@ class Executor:
         for live in self.live.values():
             live.look()
         own = [run_id for run_id, each in self.asleep.items() if each.owner == self._node]
-        self._backlog.update(dict.fromkeys((*self.live, *own)))
+        self._agenda.add_backlog((*self.live, *own))
 
     def _settled(self, run: Run, base: Position, events: list[bytes]) -> None:
         if run.owner == self._node:
@@ -319,7 +313,7 @@ class Executor:
             if live is not None:
                 self._drop(live)
             return
-        self._to_look_at[run.id] = None
+        self._agenda.add(run.id)
         # A replay that was built from the store may hold these events already: the store shows all
         # that was applied, the events are told one by one.
         if live is not None and _is_newer(run, live.run):
@@ -335,11 +329,11 @@ class Executor:
         if old is not None:
             self._drop(old)
         self.asleep[run.id] = _asleep(run.owner)
-        self._to_look_at[run.id] = None
+        self._agenda.add(run.id)
 
     def _owner_changed(self, run: Run, lost: NodeId) -> None:
         self._homes.moved(run.id)
-        self._backlog[run.id] = None
+        self._agenda.add_backlog((run.id,))
         if run.status == runs.PARKED:
             log.warning("run %s is parked: %s", run.id, run.reason)
         if (asleep := self.asleep.get(run.id)) is not None:
@@ -355,7 +349,7 @@ class Executor:
             self._build(live)
 
     def _signalled(self, run_id: RunId, name: str) -> None:
-        self._to_look_at[run_id] = None
+        self._agenda.add(run_id)
         live = self.live.get(run_id)
         if live is not None and live.replay is not None:
             waits = live.replay.waits.values()
@@ -377,25 +371,14 @@ class Executor:
         if self._closed:
             return
         until = self._loop.time() + SLICE_S
-        while self._to_look_at or self._backlog:
-            self._look_at(self._next())
-            if self._loop.time() > until and (self._to_look_at or self._backlog):
+        while self._agenda:
+            self._look_at(self._agenda.next())
+            if self._loop.time() > until and self._agenda:
                 self._work_soon()
                 break
         self._owner.flush()
         if len(self.live) > self._generators_max:
             self._put_to_sleep()
-
-    def _next(self) -> RunId:
-        """Take out the run to look at next, in turn from the events and from the backlog.
-
-        So whoever starts or signals a run waits for no backlog, and no load lets that wait for ever.
-        """
-        first, second = self._to_look_at, self._backlog
-        if self._backlog_is_next:
-            first, second = second, first
-        self._backlog_is_next = not self._backlog_is_next
-        return (first or second).popitem(last=False)[0]
 
     def _work_soon(self) -> None:
         if not self._scheduled:
@@ -422,13 +405,14 @@ class Executor:
 
     def _attempted(self, run_ids: list[RunId]) -> None:
         """Go on with runs after attempts of them have ended."""
-        self._to_look_at.update(dict.fromkeys(run_ids))
+        for run_id in run_ids:
+            self._agenda.add(run_id)
         self._work()
 
     # -------------------------------------------------------------- time
     def _ring(self) -> None:
         for run_id, path in self._alarms.due():
-            self._to_look_at[run_id] = None
+            self._agenda.add(run_id)
             if (live := self.live.get(run_id)) is not None:
                 live.todo[path] = None
         self._work()
@@ -448,8 +432,8 @@ class Executor:
             live = self.live.get(run_id)
             if live is not None and live.replay is None:
                 self._build(live)
-                self._to_look_at[run_id] = None
-        if self._to_look_at:
+                self._agenda.add(run_id)
+        if self._agenda:
             self._work_soon()
 
     def _send_away_or_home(self, up: list[NodeId]) -> None:
@@ -500,16 +484,3 @@ class Executor:
 def _is_newer(one: Run, other: Run) -> bool:
     """Tell whether ``one`` is a later record of the same run than ``other``."""
     return (one.epoch, one.length) > (other.epoch, other.length)
-
-
-def _failure(live: Live, error: BaseException) -> str:
-    """Log what was raised by a run's code, or on the way to it, and return why it is stuck."""
-    log.error("run %s", live.run.id, exc_info=error)
-    name, message, _ = failure_of(error)
-    return f"the replay failed: {name!s}: {message!s}"
-
-
-def _last_line(error: BaseException) -> str:
-    """Return ``file:line`` of the innermost frame that an exception came through."""
-    frames = extract_tb(error.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown line"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from traceback import extract_tb
 from typing import TYPE_CHECKING, Final
 
 from raftoral.replay.divergence import explain
+from raftoral.replay.failures import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from raftoral.errors import NonDeterminismError
+    from raftoral.ids import RunId
     from raftoral.replay.advancing import Begin
     from raftoral.runtime.watchdog import Watchdog
 
@@ -42,3 +45,16 @@ def departure(
         f"look at it: `raftoral history {run_id} --export run.rhx`, then `raftoral replay run.rhx`"
     )
     return "\n".join(lines)
+
+
+def raised(run_id: RunId, error: BaseException) -> str:
+    """Log what was raised by a run's code, or on the way to it, and return why it is stuck."""
+    log.error("run %s", run_id, exc_info=error)
+    name, message, _ = failure_of(error)
+    return f"the replay failed: {name!s}: {message!s}"
+
+
+def last_line(error: BaseException) -> str:
+    """Return ``file:line`` of the innermost frame that an exception came through."""
+    frames = extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown line"
