@@ -396,16 +396,6 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     return plain
 
 
-def run_by_the_clock(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Make an async test a plain one, on a loop whose time passes in the middle of a turn."""
-
-    @wraps(test)
-    def plain() -> None:
-        asyncio.run(test())
-
-    return plain
-
-
 def events(made: Cluster, run_id: str) -> list[Event]:
     """Return the decoded history of a run."""
     return [decode(data) for data in made.history(run_id)]
