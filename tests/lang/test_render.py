@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raftoral._assets import asset
 from raftoral.lang.compile import Source, compile_source
 from raftoral.lang.render import render_all
@@ -135,3 +137,27 @@ def test_no_message_speaks_of_a_terminal_of_the_grammar() -> None:
         assert said
         for word in ("RPAR", "LBRACE", "UNAME", "NAME", "__ANON", "$END", "Token("):
             assert word not in said
+
+
+@pytest.mark.parametrize(
+    ("condition", "mends"),
+    [
+        ("price > 50", "an amount has its currency: `9.99EUR`"),
+        ("3.5 <= any_price", "an amount has its currency: `9.99EUR`"),
+        ("tip + 1 > tip", "an amount has its currency: `9.99CHF`"),
+        ("span < 90", "a duration has its units: `90s`, `1h30m`"),
+        ("price * price == price", ""),
+        ("count // span > 1", ""),
+    ],
+)
+def test_a_bare_number_is_told_what_it_lacks(condition: str, mends: str) -> None:
+    """A number beside an amount or a duration is an amount or a duration that lacks its unit."""
+    text = (
+        "workflow w version 1 (price: money<EUR>, tip: money<CHF>, any_price: money,\n"
+        f'  span: duration, count: int) {{\n  if {condition} {{ log "x" }}\n}}\n'
+    )
+    said = shown(text)
+    assert said.count("error[RWF0213]") == 1
+    assert [line.strip() for line in said.splitlines() if "= help" in line] == (
+        [f"= help: {mends}"] if mends else []
+    )

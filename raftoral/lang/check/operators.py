@@ -168,12 +168,25 @@ def no_meaning(c: Expressions, node: ast.Binary, left: Type, right: Type) -> Typ
             )
             return UNKNOWN, const(None)
     message = f"`{operator}` has no meaning for {show(left)} and {show(right)}"
-    help_: tuple[str, ...] = ()
-    if operator == "+" and STRING in (left, right):
-        help_ = ('write a text with a hole: "... {value}"',)
     label = f"{show(left)} {operator} {show(right)}"
+    help_ = _mended(operator, left, right)
     c.diagnostics.error("RWF0213", message, node.span, label, help=help_)
     return UNKNOWN, const(None)
+
+
+def _mended(operator: str, left: Type, right: Type) -> tuple[str, ...]:
+    """Return what most likely mends two operands that do not go together, if there is such a thing."""
+    if operator == "+" and STRING in (left, right):
+        return ('write a text with a hole: "... {value}"',)
+    number = INT in (left, right) or DECIMAL in (left, right)
+    if not number or operator in ("*", "/", "//", "%"):
+        return ()
+    if DURATION in (left, right):
+        return ("a duration has its units: `90s`, `1h30m`",)
+    for kind in (left, right):
+        if isinstance(kind, MoneyType):
+            return (f"an amount has its currency: `9.99{kind.currency or 'EUR'}`",)
+    return ()
 
 
 # ------------------------------------------------------------------ tables
