@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import TYPE_CHECKING, Final
 
 from raftoral.client.http import Client
@@ -107,13 +108,27 @@ class NodeProcess:
         self.killed = True
 
 
+# Below those that systems give to outgoing connections, one of which could take a port before the
+# node that it is for; each process begins elsewhere.
+_PORTS: Final = range(20_000, 32_000)
+_untried: Final = islice(cycle(_PORTS), os.getpid() * 61 % len(_PORTS), None)
+
+
 def free_ports(count: int) -> list[int]:
-    """Return so many loopback ports that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
+    """Return so many loopback ports that nobody listens on, each time others; or `DemoFailed`."""
+    found = list(islice(filter(_is_free, islice(_untried, len(_PORTS))), count))
+    if len(found) < count:
+        raise DemoFailed(f"no {count} ports of 127.0.0.1 from {_PORTS[0]} to {_PORTS[-1]} are free")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 @contextlib.contextmanager

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+
+from raftoral.cli.demo_cluster import free_ports
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,19 +21,10 @@ if TYPE_CHECKING:
 APP = Path(__file__).with_name("app.py")
 
 
-# Below those that systems give to outgoing connections, one of which could take a port before the
-# node that it is for; each process begins elsewhere.
-_PORTS: Final = range(20_000, 32_000)
-_ports = islice(cycle(_PORTS), os.getpid() * 61 % len(_PORTS), None)
-
-
 def free_port() -> int:
     """Return a port of loopback that nothing listened on a moment ago, each time another one."""
-    for port in _ports:
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("every port is taken")
+    (port,) = free_ports(1)
+    return port
 
 
 @dataclass
