@@ -49,8 +49,13 @@ def _text_of(path: Path) -> str:
             f"{path} is Python: such workflows are deployed by the nodes that have the code. "
             f"Start them with --app {path}:registry"
         )
+    from raftoral.registry.files import BYTES_MAX, read_file
+
     try:
-        text = path.read_text(encoding="utf-8")
+        data = read_file(path)
+        if len(data) >= BYTES_MAX:
+            refuse(f"{path} is larger than {BYTES_MAX // 1024:,} KiB, and no program is")
+        text = data.decode("utf-8")
     except OSError as error:
         refuse(f"cannot read {path}: {error.strerror}")
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -13,6 +14,7 @@ import typer
 
 from raftoral.cli import cache
 from raftoral.cli.options import fail, refuse
+from raftoral.registry.files import BYTES_MAX, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,29 +47,33 @@ def sources(paths: Sequence[str]) -> list[Source]:
 
 def _files(path: str) -> Iterator[tuple[str, bytes]]:
     if path == STDIN:
-        yield "<stdin>", sys.stdin.buffer.read()
+        yield "<stdin>", sys.stdin.buffer.read(BYTES_MAX)
         return
     place = Path(path)
     try:
         if not place.is_dir():
-            yield path, place.read_bytes()
+            yield path, read_file(place)
             return
-        inside = [one for one in sorted(place.rglob("*.rwf")) if not _hidden(one, place)]
+        inside = [one for one in sorted(place.rglob("*.rwf")) if not _left_out(one, place)]
         if not inside:
             refuse(f"there is no .rwf file in {path}")
         for one in inside:
-            yield str(one), one.read_bytes()
+            yield str(one), read_file(one)
     except OSError as error:
-        refuse(f"cannot read {error.filename or path}: {error.strerror}")
+        hint = "; try `-` and give it as standard input" if error.errno == errno.EINVAL else ""
+        refuse(f"cannot read {error.filename or path}: {error.strerror}{hint}")
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _left_out(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return hidden or path.is_dir()
 
 
 def _source(name: str, data: bytes) -> Source:
     from raftoral.lang.source import Source
 
+    if len(data) >= BYTES_MAX:
+        refuse(f"{name} is larger than {BYTES_MAX // 1024:,} KiB, and no program is")
     if name.endswith(".py"):
         refuse(f"{name} is Python; this command reads .rwf files")
     try:

@@ -14,6 +14,7 @@ from lark.exceptions import UnexpectedInput
 
 from raftoral.lang import ast, grammar
 from raftoral.lang.builtins import NAMES
+from raftoral.lang.parse import TEXT_BYTES_MAX
 from raftoral.lang.read import read
 from raftoral.lang.source import Source, Span
 from raftoral.lang.symbols import Index, Symbol
@@ -55,6 +56,11 @@ class Document:
         self.source = Source(path, text).clean()
         self.read: Read = read(self.source, load)
         self.index = Index(self.read.file) if self.read.file is not None else None
+
+    @property
+    def readable(self) -> bool:
+        """Tell whether the text is of a size that is read at all."""
+        return len(self.source.text) <= TEXT_BYTES_MAX
 
     def text(self, span: Span) -> str:
         """Return a piece of the source on one line."""
@@ -109,6 +115,8 @@ class Document:
     # -------------------------------------------------------------- what could stand here
     def offers(self, offset: int, known: Document | None = None) -> list[Offer]:
         """Return what may be typed at ``offset``; names come from ``known``, read when all was well."""
+        if not self.readable:
+            return []
         known = self if self.index is not None or known is None else known
         before = self.source.text[:offset]
         typed = re.search(r"[A-Za-z_]\w*\Z", before)

@@ -49,6 +49,7 @@ ERRORS: Final = frozenset(
 """Errors that need no definition: what the engine and the built-ins fail with."""
 
 TYPE_DEPTH_MAX: Final = 16
+DOTTED_MAX: Final = 200
 
 _HINTS: Final = {
     "str": "string", "text": "string", "float": "decimal", "number": "int", "integer": "int",
@@ -197,6 +198,7 @@ class Definitions:
                 if self._new(name, f"policy {name.text}"):
                     self.policies[name.text] = item
             case ast.ActivityDef(_, name, params, result):
+                self._bounded(name)
                 if self._new(name, f"activity {name.text}"):
                     kind = NOTHING if result is None else self.type_of(result)
                     made = Activity(name, self.fields(params), kind, item, self)
@@ -229,6 +231,7 @@ class Definitions:
 
     def _add_workflow(self, item: ast.WorkflowDef) -> None:
         name = item.name
+        self._bounded(name)
         if not item.version:
             self.diagnostics.error(
                 "RWF0111",
@@ -244,6 +247,11 @@ class Definitions:
         kind = NOTHING if item.result is None else self.type_of(item.result)
         child = Child(name, item.version or 1, self.fields(item.params, silent=True), kind)
         self.children.setdefault(name.text, []).append(child)
+
+    def _bounded(self, name: Ident) -> None:
+        if len(name.text) > DOTTED_MAX:
+            message = f"a name with dots has at most {DOTTED_MAX} characters"
+            self.diagnostics.error("RWF0404", message, name.span)
 
     def _new_type(self, name: Ident) -> bool:
         """Tell whether a name is free in the whole program, and take it; report it otherwise."""

@@ -34,6 +34,7 @@ from raftoral.lang.layout import (
     Tok,
     Trail,
 )
+from raftoral.lang.parse import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +89,8 @@ def format_source(source: Source, diagnostics: Diagnostics) -> str | None:
     None if it does not parse, and then the reports are in ``diagnostics``. Formatting the answer
     again changes nothing.
     """
+    if not bounded(source, diagnostics):
+        return None
     parser = _parser()
     try:
         tree = parser.parse(source.text, start="start")

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 
 WORDS_MAX: Final = 30_000
 BRACKETS_MAX: Final = 256
+NAME_MAX: Final = 100
+"""Names are parts of the paths of steps, which have a bound too."""
 
 _WORD = re.compile(r"\w+|[^\w\s]")
+_LONG_NAME = re.compile(rf"\b[A-Za-z_]\w{{{NAME_MAX},}}")
 _BRACKET = re.compile(r"[()\[\]{}]")
 _HIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 """What turns letters around, so that people read something else than the machine."""
@@ -35,16 +38,7 @@ TEXT_BYTES_MAX: Final = 256 * 1024
 
 def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
     """Return the tree of ``source``; None if it does not parse, and then there is a report."""
-    if len(source.text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
-        diagnostics.error(
-            "RWF0404",
-            f"the text is larger than {TEXT_BYTES_MAX // 1024} KiB",
-            Span(0, 1),
-            "split it into several files",
-        )
-        return None
-
-    if not _bounded(source.text, diagnostics):
+    if not bounded(source, diagnostics):
         return None
     hidden = list(_HIDDEN.finditer(source.text))
     for found in hidden:
@@ -80,12 +74,22 @@ def parse(source: Source, diagnostics: Diagnostics) -> ast.File | None:
         reading.reset(token)
 
 
-def _bounded(text: str, diagnostics: Diagnostics) -> bool:
-    """Report what has too many words or is nested too deeply to be worth reading."""
+def bounded(source: Source, diagnostics: Diagnostics) -> bool:
+    """Tell whether a text is worth reading; report one that is too large or nested too deeply."""
+    text = source.text
+    if len(text.encode("utf-8", "replace")) > TEXT_BYTES_MAX:
+        message = f"the text is larger than {TEXT_BYTES_MAX // 1024} KiB"
+        diagnostics.error("RWF0404", message, Span(0, 1), "split it into several files")
+        return False
     quiet = quiet_text(text)
     if len(_WORD.findall(quiet)) + text.count("{") + text.count('"') > WORDS_MAX:
         message = f"the text has more than {WORDS_MAX:,} words and signs"
         diagnostics.error("RWF0404", message, Span(0, 1), "split it into several files")
+        return False
+    long = _LONG_NAME.search(quiet)
+    if long is not None:
+        message = f"a name has at most {NAME_MAX} characters, and this has {len(long[0]):,}"
+        diagnostics.error("RWF0404", message, Span(long.start(), long.start() + NAME_MAX))
         return False
     depth = 0
     for found in _BRACKET.finditer(quiet):

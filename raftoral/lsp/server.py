@@ -97,7 +97,7 @@ class _Open:
         text = self.now.source.text
         found: list[int] = []
         column = last = at = 0
-        for one in painted(text, self.now.index):
+        for one in painted(text, self.now.index) if self.now.readable else ():
             between = text[at : one.start]
             lines = between.count("\n")
             column = (0 if lines else column) + _units(between[between.rfind("\n") + 1 :])
@@ -223,7 +223,8 @@ def _register_names(server: Server) -> None:
     )
     def signature(params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
         text, offset = server.at(params)
-        found = signatures(text.now.source.text, offset, text.known)
+        readable = text.now.readable
+        found = signatures(text.now.source.text, offset, text.known) if readable else []
         shown = [
             lsp.SignatureInformation(
                 one.label,

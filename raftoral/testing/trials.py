@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 _RUN: Final = "test"
 _STAND_IN: Final = "stand-in for "
+EVENTS_MAX: Final = 50_000
+"""What the runs of one test may write in all, so that one that begins anew for ever ends too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +287,8 @@ class _Trying:
 
     def note(self, run_id: RunId, event: Event) -> None:
         self.settled.append((run_id, event))
+        if len(self.settled) > EVENTS_MAX:
+            raise UsageError(f"the test does not end: its runs have written {EVENTS_MAX:,} events")
         if len(self.settled) == self.crash_behind:
             self.world.crash_soon(rejoin=True)
         if self.early and run_id == _RUN and isinstance(event, CallbackOpened):

@@ -86,7 +86,7 @@ COMPILED: Final[dict[str, tuple[str, str]]] = {
     "words": ("x " * 60_000, "RWF0404"),
     "brackets": ("[" * 400 + "]" * 400, "RWF0403"),
     "source": ("# " + "x" * 300_000, "RWF0404"),
-    "name": ("x" * 250_000, "RWF0001"),
+    "name": ("x" * 250_000, "RWF0404"),
     "integer": (f"const A = {'9' * 250_000}", "RWF0008"),
     "decimal": (f"const A = 0.{'9' * 250_000}", "RWF0008"),
     "money": (f"const A = {'9' * 250_000}EUR", "RWF0008"),

@@ -637,3 +637,21 @@ def test_at_most_once_and_deadline_reach_the_engine() -> None:
     events = history(text, mocks={"a.b": lambda x: Takes("3m", x) if x == 2 else x})
     assert events[0] == "Asked compute#0 attempt 1"
     assert "Timeout" in events[-1]
+
+
+def test_a_key_leaves_room_for_the_name_of_its_loop() -> None:
+    """A part of a path has 200 characters: with a long name in front the key of a turn has fewer."""
+    text = """
+    workflow w version 1 (key: string) -> string {{
+      try {{ for {0} in [key] by {0} {{ log {0} }} }} catch BadKey as bad {{ return bad.message }}
+      return "fine"
+    }}"""
+    for name, count, says in (
+        ("x", 150, "fine"),
+        ("x" * 100, 98, "fine"),
+        ("x" * 100, 99, "a key has 1 to 98 printable characters, no `/` and no `]`"),
+        ("x", 151, "a key has 1 to 150 printable characters, no `/` and no `]`"),
+    ):
+        made = world(text.format(name), ["k" * count])
+        told(made)
+        assert made.result() == says

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from raftoral.errors import WorkflowFailed
 from raftoral.lang import verify
 from raftoral.lang.check import size
 from raftoral.replay import history
@@ -28,6 +29,7 @@ def largest(text: str) -> str:
         ("compute a.b(1)", "3 events"),
         ("compute a.b(1) retry 5", "7 events"),
         ("compute a.b(1) at_most_once", "4 events"),
+        ("compute a.b(1) retry 3 deadline 1h", "6 events"),
         ("sleep 1s sleep until self.started", "6 events"),
         ("await s as v timeout 1h else { log text(1) }", "5 events"),
         ("if xs == [] { sleep 1s } else { sleep 1s sleep 1s }", "6 events"),
@@ -74,6 +76,19 @@ def test_a_run_that_does_everything_writes_what_was_said() -> None:
     made.run()
     unused = 3 + 3 + 1  # the lines behind a child that came too late, the attempts that were enough
     assert f"{len(made.events()) + unused} events" == largest(text)
+
+
+@pytest.mark.parametrize("clauses", ["at_most_once", "retry 3 deadline 1h", "deadline 1h"])
+def test_what_clauses_add_is_counted(clauses: str) -> None:
+    """An attempt that may be made once is asked for; a deadline is a timer of its own."""
+
+    def fail(x: int) -> int:
+        raise WorkflowFailed("Bad", details={"x": x})
+
+    text = f"workflow w version 1 () {{ compute a.b(1) {clauses} }}"
+    made = world(text, mocks={"a.b": fail})
+    made.run()
+    assert f"{len(made.events())} events" == largest(text)
 
 
 def test_the_bound_is_that_of_histories() -> None:

@@ -353,6 +353,7 @@ class Maker:
                 self.maybe(self.expr),
                 self.maybe(self.expr),
                 self.maybe(self.amount),
+                self.maybe(lambda: HERE),
                 self.maybe(self.name),
             )
         )
@@ -378,7 +379,7 @@ class Maker:
     def parallel(self) -> ast.Parallel:
         return ast.Parallel(
             HERE, self.maybe(self.expr), self.maybe(self.expr), self.maybe(self.amount),
-            self.maybe(self.name), self.some(self.branch),
+            self.maybe(lambda: HERE), self.maybe(self.name), self.some(self.branch),
         )  # fmt: skip
 
     def arm(self) -> Any:

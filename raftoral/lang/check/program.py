@@ -124,8 +124,8 @@ class Program:
             label = "looked for beside the file that imports it"
             diagnostics.error("RWF0130", message, item.path_span, label)
             return None
-        source = source.clean()
         self._bytes += len(source.text.encode("utf-8", "replace"))
+        source = source.clean()
         if len(self._files) >= FILES_MAX or self._bytes > TEXT_BYTES_MAX:
             message = f"a program has at most {FILES_MAX} files and {TEXT_BYTES_MAX // 1024} KiB"
             diagnostics.error("RWF0404", message, item.path_span)

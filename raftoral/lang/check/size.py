@@ -131,8 +131,9 @@ def _source(source: Node) -> Size:
 
 
 def _compute(clauses: list[Any]) -> Size:
-    policy, *_, once = clauses
-    return Size((1 if policy is None else int(policy[0])) + (1 if once else 0))
+    policy, _, deadline, *_, once = clauses
+    attempts = 1 if policy is None else int(policy[0])
+    return Size(attempts + (1 if once else 0) + (0 if deadline is None else 1))
 
 
 def _constant(node: Node) -> int | None:

@@ -20,9 +20,8 @@ from raftoral.lang.evaluate.frames import (
     nobody_catches,
 )
 from raftoral.lang.evaluate.pure import too_many
-from raftoral.replay.effects import (
-    scope,
-)
+from raftoral.replay.effects import scope
+from raftoral.replay.effects.base import KEY_LENGTH_MAX
 
 TURN_KEY_MAX: Final = 150
 
@@ -126,7 +125,7 @@ def for_flow(
             if index is not None:
                 f[index] = key
             f[slot] = item
-            name = str(number) if by is None else turn_key(by(f), seen)
+            name = str(number) if by is None else turn_key(by(f), seen, len(stem) + 2)
             with scope(f"{stem}[{name}]"):
                 signal = yield from body(f)
             if signal == BREAK:
@@ -138,12 +137,16 @@ def for_flow(
     return run
 
 
-def turn_key(value: Any, seen: set[str]) -> str:
-    """Return what `by` says as the key of a turn; each has its own, or the run fails."""
+def turn_key(value: Any, seen: set[str], around: int = 0) -> str:
+    """Return what `by` says as the key of a turn; each has its own, or the run fails.
+
+    ``around`` is how many characters of its part of the path stand around it.
+    """
     key = str(value)
-    if not key or "/" in key or "]" in key or not key.isprintable() or len(key) > TURN_KEY_MAX:
+    most = min(TURN_KEY_MAX, KEY_LENGTH_MAX - around)
+    if not key or "/" in key or "]" in key or not key.isprintable() or len(key) > most:
         raise WorkflowFailed(
-            "BadKey", f"a key has 1 to {TURN_KEY_MAX} printable characters, no `/` and no `]`"
+            "BadKey", f"a key has 1 to {most} printable characters, no `/` and no `]`"
         )
     if key in seen:
         raise WorkflowFailed("BadKey", f"two turns have the key {key!r:.60}")
