@@ -188,13 +188,28 @@ def test_a_broken_text_is_reported() -> None:
 def test_deep_texts_are_formatted() -> None:
     """No nesting needs a deep stack."""
     for text in (
-        "const A = " + "(" * 1500 + "1" + ")" * 1500,
+        "const A = " + "(" * 250 + "1" + ")" * 250,
         "const A = " + "not " * 1500 + "true",
         "const A = " + "1 + " * 1500 + "1",
         "const A = a" + ".b" * 1500,
         "record R { a: " + "list<" * 1500 + "int" + ">" * 1500 + " }",
-        "fn f() -> int {" + " if true {" * 500 + " return 1" + " }" * 501,
+        "fn f() -> int {" + " if true {" * 250 + " return 1" + " }" * 251,
     ):
         found = formatted(text)
         assert found is not None
         assert formatted(found) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("const A = " + "(" * 300, "RWF0403"),
+        ("# " + "x" * 300_000, "RWF0404"),
+        ('"' * 60_000, "RWF0404"),
+    ],
+)
+def test_what_is_not_read_is_not_formatted(text: str, code: str) -> None:
+    """The bounds of a source are those of the layout: what is beyond them is not even parsed."""
+    diagnostics = Diagnostics()
+    assert format_source(Source("x.rwf", text), diagnostics) is None
+    assert [one.code for one in diagnostics.all()] == [code]
