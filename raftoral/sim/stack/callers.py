@@ -50,6 +50,8 @@ class Caller:
             self._signal(random.choice(known[-20:]))
         elif what < 0.87:
             self._change(random.choice(known[-20:]))
+        elif what < 0.9 and cluster.changed:
+            self._change_late(*random.choice(cluster.changed[-20:]))
         else:
             self._wait(random.choice(known[-20:]))
         self._try()
@@ -104,8 +106,22 @@ class Caller:
 
         def told(_answer: object) -> None:
             cluster.count[f"asked to {what}"] += 1
+            cluster.changed.append((what, run_id, request))
             if what == "pause":
                 cluster.paused.append((run_id, request))
+
+        self._work, self._told = work, told
+
+    def _change_late(self, what: str, run_id: str, request: str) -> None:
+        """Let a copy of an acknowledged request come late: it changes nothing more."""
+        cluster = self.cluster
+
+        async def work(engine: Engine) -> object:
+            change = getattr(engine.services.requests, what)
+            return await change(run_id, "by chance", request)
+
+        def told(_answer: object) -> None:
+            cluster.count["late copies"] += 1
 
         self._work, self._told = work, told
 

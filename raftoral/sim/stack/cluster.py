@@ -48,6 +48,8 @@ class StackCluster(Cluster):
         self._chance_of_activities = Random(seed + 1)  # noqa: S311  # no secret
         self.paused: list[tuple[str, str]] = []
         """Runs that somebody has paused and has to let go on, each with the request."""
+        self.changed: list[tuple[str, str, str]] = []
+        """What runs were asked and acknowledged: to what, which run, by which request."""
         self._made = 0
         self._found()
         self.events.after(0.0, Founder(self).go_on)

@@ -22,6 +22,7 @@ RARE: Final = (
     "frames doubled",
     "frames lost",
     "frames reordered",
+    "late copies",
     "leadership handed over",
     "links clogged",
     "logs truncated",
