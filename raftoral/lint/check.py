@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from raftoral.lang.diagnostics import Diagnostic
+from raftoral.lang.node import changed
 from raftoral.lang.source import Source, Span
 from raftoral.lint.allowed import allows_at, first_line, import_allows
 from raftoral.lint.body import Body
@@ -288,7 +289,7 @@ class _Visit:
             return
         one = Diagnostic(code, message, module.span(node), label, (), help, self._notes)
         if code in WARNINGS:
-            one = replace(one, severity="warning")
+            one = changed(one, severity="warning")
         self._checker.add(module, one)
 
     def follow(self, function: Function, node: ast.AST, *, flow: bool = False) -> None:
