@@ -198,7 +198,13 @@ class Engine:
         self.transport.on_expelled = self._expelled
         self._names = Names(self.host, self.transport, membership.names)
         self.services = Services(
-            config, self.host, self.transport, self.loader, self._watchdog, self.executors
+            config,
+            self.host,
+            self.transport,
+            self.loader,
+            self._watchdog,
+            self.executors,
+            self._parts.unique,
         )
         self.host.on_peer_lost = self.services.peer_lost
         self.host.on_leadership = self.services.leads

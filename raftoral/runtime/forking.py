@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from raftoral.errors import UsageError
 from raftoral.ids import MANAGEMENT, Index, Position, RunId, Version
@@ -16,6 +15,8 @@ from raftoral.machines.commands import Adopt, RetryRun
 from raftoral.values import INT_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.runtime.histories import Histories
     from raftoral.runtime.lookup import Lookup
     from raftoral.runtime.starts import Starts
@@ -28,6 +29,8 @@ class Forking:
     lookup: Lookup
     histories: Histories
     starts: Starts
+    unique: Callable[[], str]
+    """Makes a text that nobody makes again."""
 
     async def retry(self, run_id: str, generation: int | None) -> int:
         """Let a run that ended and did not complete go on; return the generation that does.
@@ -56,7 +59,7 @@ class Forking:
             raise UsageError(f"a fork takes over 1 event of the run or more, not {position}")
         source, events = await self.histories.beginning(source_id, position)
         definition = await self.starts.definitions.find(source.name, version or source.version)
-        made = f"{source_id.replace('/', '.')[:150]}-fork-{uuid4().hex[:8]}"
+        made = f"{source_id.replace('/', '.')[:150]}-fork-{self.unique()}"
         chosen = runs.check_run_id(run_id if run_id is not None else made)
         routing = self.starts.routing
         command = Adopt(

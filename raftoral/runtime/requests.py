@@ -7,7 +7,6 @@ keeps: every command carries an id, made here if the user gives none, so that re
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
-from uuid import uuid4
 
 from raftoral.codec import pack, unpack
 from raftoral.convert import to_plain
@@ -30,6 +29,8 @@ from raftoral.runtime.routing import refusal_of
 from raftoral.runtime.subscriptions import STEPS, Topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from raftoral.ids import GroupId, RunId
     from raftoral.machines.base import Result
     from raftoral.machines.command import Command
@@ -53,12 +54,19 @@ class Requests:
     """The requests of one node; all methods belong to the node's loop."""
 
     def __init__(
-        self, routing: Routing, starts: Starts, lookup: Lookup, subscriptions: Subscriptions
+        self,
+        routing: Routing,
+        starts: Starts,
+        lookup: Lookup,
+        subscriptions: Subscriptions,
+        unique: Callable[[], str],
     ) -> None:
+        """``unique`` makes the id of whoever gives none: a text that nobody makes again."""
         self._routing = routing
         self._starts = starts
         self._lookup = lookup
         self._subscriptions = subscriptions
+        self._unique = unique
         routing.serve("run.answer", self._serve_answer)
 
     # -------------------------------------------------------------- starting
@@ -77,9 +85,9 @@ class Requests:
         The version is fixed now. `RunConflict` if the id names another run. The same ``request`` is
         one start, whatever the policy.
         """
-        chosen = runs.check_run_id(run_id if run_id is not None else f"{name}-{uuid4().hex[:12]}")
+        chosen = runs.check_run_id(run_id if run_id is not None else f"{name}-{self._unique()}")
         command = await self._starts.command(
-            chosen, name, version, given, policy=policy, request=request or uuid4().hex
+            chosen, name, version, given, policy=policy, request=request or self._unique()
         )
         await self._say(chosen, command)
         return chosen
@@ -88,28 +96,28 @@ class Requests:
     async def cancel(self, run_id: str, reason: str, request: str | None = None) -> None:
         """Ask a run to stop."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Cancel(chosen, reason, request or uuid4().hex))
+        await self._say(chosen, Cancel(chosen, reason, request or self._unique()))
 
     async def terminate(self, run_id: str, reason: str, request: str | None = None) -> None:
         """End a run at once."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Terminate(chosen, reason, request or uuid4().hex))
+        await self._say(chosen, Terminate(chosen, reason, request or self._unique()))
 
     async def pause(self, run_id: str, reason: str, request: str | None = None) -> None:
         """Let a run begin nothing more."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Pause(chosen, reason, request or uuid4().hex))
+        await self._say(chosen, Pause(chosen, reason, request or self._unique()))
 
     async def resume(self, run_id: str, request: str | None = None) -> None:
         """Let a paused run go on."""
         chosen = runs.check_known_id(run_id)
-        await self._say(chosen, Resume(chosen, request or uuid4().hex))
+        await self._say(chosen, Resume(chosen, request or self._unique()))
 
     # -------------------------------------------------------------- what it is sent
     async def signal(self, run_id: str, name: str, payload: object, signal_id: str | None) -> None:
         """Put a signal into a run's mailbox; the same ``signal_id`` is one signal."""
         chosen = runs.check_known_id(run_id)
-        mark = _checked_mail("signal", name, signal_id)
+        mark = self._checked_mail("signal", name, signal_id)
         view = await self._lookup.show(chosen, local=True)
         definition = await self._starts.definitions.find(view.name, view.version)
         checked = self._starts.loader.checked_signal(definition, name, payload)
@@ -129,7 +137,7 @@ class Requests:
         it, `TimeoutError` after ``timeout`` seconds: ask again with the same id.
         """
         chosen = runs.check_known_id(run_id)
-        mark = _checked_mail("update", name, update_id)
+        mark = self._checked_mail("update", name, update_id)
         view = await self._lookup.show(chosen, local=True)
         definition = await self._starts.definitions.find(view.name, view.version)
         checked = self._starts.loader.checked_update(definition, name, payload)
@@ -185,6 +193,17 @@ class Requests:
         """Tell that the holder of a token is still at it."""
         await self._say(_run_of(token), BeatCallback(token))
 
+    def _checked_mail(self, noun: str, name: str, mark: str | None) -> str:
+        """Return the id of a signal or an update, a new one if none is given."""
+        mark = mark if mark is not None else self._unique()
+        for text in (name, mark):
+            if not text or "/" in text or len(text) > NAME_LENGTH_MAX:
+                raise UsageError(
+                    f"{text!r:.60} cannot name {'an' if noun[0] == 'u' else 'a'} {noun}: use 1 to "
+                    f"{NAME_LENGTH_MAX} characters without '/'"
+                )
+        return mark
+
     async def _say(self, run_id: RunId, command: Command) -> Result:
         """Put a command through the log of a run's group."""
         return await self._routing.propose(self._routing.group_of(run_id), command.encode())
@@ -195,18 +214,6 @@ def _run_of(token: str) -> RunId:
         return token_of(token).run_id
     except Refused as refused:
         raise refusal_of(["refused", refused.kind, str(refused)]) from None
-
-
-def _checked_mail(noun: str, name: str, mark: str | None) -> str:
-    """Return the id of a signal or an update, a new one if none is given."""
-    mark = mark if mark is not None else uuid4().hex
-    for text in (name, mark):
-        if not text or "/" in text or len(text) > NAME_LENGTH_MAX:
-            raise UsageError(
-                f"{text!r:.60} cannot name {'an' if noun[0] == 'u' else 'a'} {noun}: use 1 to "
-                f"{NAME_LENGTH_MAX} characters without '/'"
-            )
-    return mark
 
 
 def _told(answer: Answer) -> Value:

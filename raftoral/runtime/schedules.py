@@ -8,7 +8,6 @@ they fire is the work of whoever leads their group: `raftoral.runtime.firing`.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
-from uuid import uuid4
 
 from raftoral.codec import pack, unpack
 from raftoral.convert import to_plain
@@ -54,13 +53,19 @@ class Schedules:
     """The schedules as one node can show and change them."""
 
     def __init__(
-        self, routing: Routing, starts: Starts, lookup: Lookup, now: Callable[[], Millis]
+        self,
+        routing: Routing,
+        starts: Starts,
+        lookup: Lookup,
+        now: Callable[[], Millis],
+        unique: Callable[[], str],
     ) -> None:
-        """``now`` is the cluster's clock as this node can best tell it."""
+        """``now`` is the cluster's clock as this node can best tell it; ``unique`` makes ids."""
         self._routing = routing
         self._starts = starts
         self._lookup = lookup
         self._now = now
+        self._unique = unique
         routing.serve("schedule.show", self._serve_show)
         routing.serve("schedule.list", self._serve_list)
 
@@ -153,13 +158,13 @@ class Schedules:
 
     async def pause(self, schedule: str, reason: str, request: str | None = None) -> None:
         """Let a schedule fire no more; the same ``request`` does so once."""
-        await self._say(schedule, PauseSchedule(schedule, reason, request or uuid4().hex))
+        await self._say(schedule, PauseSchedule(schedule, reason, request or self._unique()))
 
     async def resume(self, schedule: str, request: str | None = None) -> None:
         """Let a paused schedule fire again, from now on; the same ``request`` does so once."""
         view = await self.show(schedule)
         next_at = self._next(await self._stored(view.spec))
-        await self._say(schedule, ResumeSchedule(schedule, next_at, request or uuid4().hex))
+        await self._say(schedule, ResumeSchedule(schedule, next_at, request or self._unique()))
 
     async def drop(self, schedule: str, revision: int | None = None) -> None:
         """Remove a schedule; one that is not there is fine.

@@ -26,7 +26,7 @@ from raftoral.runtime.starts import Starts
 from raftoral.runtime.subscriptions import Subscriptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from raftoral.groups.host import Host
     from raftoral.ids import GroupId, NodeId
@@ -48,6 +48,7 @@ class Services:
         loader: Loader,
         watchdog: Watchdog,
         executors: Mapping[GroupId, Executor],
+        unique: Callable[[], str],
     ) -> None:
         self.routing = Routing(
             host,
@@ -63,10 +64,10 @@ class Services:
         self.queries = Queries(self.routing, self.lookup, self.definitions, loader, watchdog)
         self.removal = Removal(self.routing)
         self.starts = Starts(self.routing, loader, self.definitions)
-        self.requests = Requests(self.routing, self.starts, self.lookup, self.subscriptions)
-        self.forking = Forking(self.lookup, self.histories, self.starts)
+        self.requests = Requests(self.routing, self.starts, self.lookup, self.subscriptions, unique)
+        self.forking = Forking(self.lookup, self.histories, self.starts, unique)
         self.schedules = Schedules(
-            self.routing, self.starts, self.lookup, lambda: host.stamp_now(MANAGEMENT)
+            self.routing, self.starts, self.lookup, lambda: host.stamp_now(MANAGEMENT), unique
         )
         self._outboxes = Outboxes(self.routing, self.starts, self.lookup)
         self._firing = Firing(self.routing, host.stamp_now)

@@ -55,7 +55,8 @@ class Subscriptions:
 
     def __init__(self, routing: Routing) -> None:
         self._routing = routing
-        self._waiting: dict[Topic, set[asyncio.Event]] = {}
+        self._waiting: dict[Topic, dict[asyncio.Event, None]] = {}
+        """In the order in which they came, which is the order in which they are woken."""
         self._told_by: dict[Topic, NodeId] = {}
         self._opening: dict[Topic, asyncio.Task[None]] = {}
         self._wanted: dict[Topic, set[NodeId]] = {}
@@ -109,12 +110,12 @@ class Subscriptions:
     @contextmanager
     def _registered(self, topic: Topic) -> Iterator[asyncio.Event]:
         woken = asyncio.Event()
-        self._waiting.setdefault(topic, set()).add(woken)
+        self._waiting.setdefault(topic, {})[woken] = None
         try:
             yield woken
         finally:
             waiting = self._waiting[topic]
-            waiting.discard(woken)
+            del waiting[woken]
             if not waiting:
                 del self._waiting[topic]
 
