@@ -15,10 +15,9 @@ import asyncio
 from asyncio.events import _set_running_loop  # meant for whoever writes a loop
 from collections import deque
 from heapq import heappop, heappush
-from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from raftoral.ids import Millis
 
@@ -83,7 +82,8 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self._ready: deque[asyncio.Handle] = deque()
         self._turn_due = False
         self._standing_still = False
-        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._tasks: WeakKeyDictionary[asyncio.Task[Any], None] = WeakKeyDictionary()
+        self._left: list[asyncio.Task[Any]] = []
 
     # -------------------------------------------------------------- the process
     def stand_still(self) -> None:
@@ -105,16 +105,32 @@ class ProcessLoop(asyncio.AbstractEventLoop):
         self.busy_until = max(self._events.now, self.busy_until) + seconds
 
     def die(self) -> None:
-        """Drop everything that waits and whatever comes."""
+        """Drop everything that waits and whatever comes; `bury` follows by itself."""
         self.dead = True
-        for task in list(self._tasks):
-            coroutine = task.get_coro()
-            # What never began would complain that nobody awaited it.
-            if isinstance(coroutine, CoroutineType) and (
-                getcoroutinestate(coroutine) == CORO_CREATED
-            ):
-                coroutine.close()
+        self._left = list(self._tasks)
         self._ready.clear()
+        self._events.at(self._events.now, self.bury)
+
+    def bury(self) -> None:
+        """Close the coroutines that the dead process was in the middle of.
+
+        Left to the collector they would run what is left of them on some day, and Python 3.11 can
+        crash there: it may close a coroutine that is closing already.
+        """
+        _set_running_loop(self)
+        try:
+            for task in self._left:
+                coroutine = task.get_coro()
+                assert isinstance(coroutine, CoroutineType), "tasks here are of coroutines"
+                try:
+                    coroutine.close()
+                except KeyboardInterrupt:
+                    raise
+                except BaseException:  # noqa: S110  # nobody is there to be told
+                    pass
+            self._left.clear()
+        finally:
+            _set_running_loop(None)
 
     def run_now(self, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Run ``callback`` in a turn of its own at once, or after whatever waits already."""
@@ -224,7 +240,9 @@ class ProcessLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[_T]:
         """Return a task that begins in the next turn."""
         task = asyncio.Task(coro, loop=self, **options)
-        self._tasks.add(task)
+        if self.dead:
+            coro.close()  # It never begins, and nobody is to complain of that.
+        self._tasks[task] = None
         return task
 
     def get_debug(self) -> bool:

@@ -217,6 +217,7 @@ class Cluster:
         for node in self.nodes.values():
             if node.process is not None:
                 node.process.loop.die()
+                node.process.loop.bury()
         return Report(
             self.seed,
             self.checkers.violation,

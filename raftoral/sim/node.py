@@ -269,7 +269,8 @@ class SimNode:
                 result: object = await work(host)
             except Exception as error:  # whatever it is, the caller judges
                 result = error
-            self.cluster.events.after(0, done, result)
+            if not process.loop.dead:
+                self.cluster.events.after(0, done, result)
 
         def begin() -> None:
             if process.host is not None:

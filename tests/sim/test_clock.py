@@ -95,3 +95,29 @@ def test_a_dead_process_does_nothing() -> None:
     loop.call_soon(seen.append, 4)
     events.run(5)
     assert seen == [1]
+
+
+def test_what_a_dead_process_was_in_the_middle_of_is_left_to_no_collector() -> None:
+    """Its coroutines are closed at once, in the order in which they began, whatever they raise."""
+    events = Events()
+    loop = loop_of(events)
+    seen: list[int] = []
+
+    async def inner(number: int) -> None:
+        try:
+            await asyncio.sleep(9)
+        finally:
+            seen.append(number)
+            loop.create_task(inner(7))
+            raise OSError("the disk is gone")
+
+    async def work(number: int) -> None:
+        await inner(number)
+
+    for number in range(3):
+        loop.call_soon(loop.create_task, work(number))
+    events.run(0.5)
+    loop.die()
+    assert seen == []
+    events.run(0.5)
+    assert seen == [0, 1, 2]
