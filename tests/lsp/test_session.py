@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORDER = (asset("workflows") / "order.rwf").read_text()
-URI = "file:///work/order.rwf"
+URI = "file:///home/ann/order.rwf"
 
 
 class Editor:
