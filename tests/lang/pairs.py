@@ -684,6 +684,11 @@ def twin(python: str) -> Workflow[..., Any]:
     return w
 
 
-def registry_of(python: str) -> Registry:
-    """Return a registry with the twin."""
-    return Registry(workflows=[twin(python)])
+def registry_of(python: str) -> Registry | None:
+    """Return a registry with the twin; None if Python cannot nest so deep (20 blocks a function)."""
+    try:
+        return Registry(workflows=[twin(python)])
+    except SyntaxError as error:
+        if error.msg != "too many statically nested blocks":
+            raise
+        return None

@@ -122,8 +122,10 @@ def check(seed: int) -> None:
     definitions = [rwf_definition(unit) for unit in units]
     children = [one for one in definitions if one.name == "child"]
     mine = history(World(definitions=definitions, mocks=mocks(timed=True)))
-    theirs = history(World(registry_of(pair.python), definitions=children, mocks=mocks(timed=True)))
-    assert mine == theirs
+    registry = registry_of(pair.python)
+    if registry is not None:
+        theirs = history(World(registry, definitions=children, mocks=mocks(timed=True)))
+        assert mine == theirs
     assert len(mine) <= most_events(units[-1])
     laid = format_source(Source("pair.rwf", pair.text).clean(), Diagnostics())
     assert laid is not None
@@ -138,7 +140,7 @@ def check(seed: int) -> None:
             assert again == calm, number
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", [*range(30), 1292451782])  # the last: deeper than Python nests
 def test_a_program_by_chance_and_its_twin_have_one_history(seed: int) -> None:
     """And the same one after any crash, and the same meaning after formatting and storing."""
     check(seed)
