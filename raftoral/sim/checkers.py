@@ -23,6 +23,7 @@ from raftoral.sim.evidence import (
     ELECTED,
     ELECTION_SAFETY,
     IN_ORDER,
+    KNOWS_ITS_CHANGES,
     LEADER_COMPLETENESS,
     LOG_MATCHING,
     MEMBERSHIP,
@@ -175,6 +176,16 @@ class Checkers(Evidence):
                     f"group {gid}, node {node} synced entry {index} of term {term}, but its log "
                     f"is {store.first_index()} to {last}",
                 )
+        unknown = store.entries(
+            Index(max(hard.commit + 1, store.first_index())), Index(last + 1), 1 << 30
+        )
+        changes = [entry.index for entry in unknown if entry.kind is EntryKind.CONF]
+        if len(changes) > 1:
+            # Of two changes ago, a majority and one of now may share nobody.
+            self.fail(
+                KNOWS_ITS_CHANGES,
+                f"group {gid}, node {node} knows of commit {hard.commit} and holds {changes}",
+            )
         self._check_state(node, group, "opened")
 
     def on_snapshot(self, node: NodeId, group: Group, index: Index) -> None:

@@ -38,6 +38,9 @@ ELECTED: Final = "a leader has the votes of a quorum"
 STICKY: Final = "who hears a living leader helps nobody to unseat it"
 OWN_TERM: Final = "a leader counts only entries of its own term"
 ONE_CHANGE: Final = "one membership change is under way at a time"
+KNOWS_ITS_CHANGES: Final = (
+    "who comes back knows of all changes in its log but the last to be committed"
+)
 READ_INDEX: Final = "a read is served at all that was committed when it was asked"
 TRUE_ACKNOWLEDGEMENTS: Final = "what a follower acknowledges is in the leader's log"
 NEVER_BACK: Final = "term and vote never go back across a crash"

@@ -87,6 +87,14 @@ def _lose_the_hard_state(_right: object) -> object:
     return set_hard_state
 
 
+def _change_without_its_commit(right: Callable[[GroupStore, Any], None]) -> object:
+    def append(self: GroupStore, entries: Any) -> None:
+        right(self, entries)
+        self._commit_counts = False
+
+    return append
+
+
 def _apply_twice_after_restart(right: Callable[[GroupStore], None]) -> object:
     def stage(self: GroupStore) -> None:
         right(self)
@@ -345,6 +353,12 @@ MUTANTS: Final = (
         store_module.GroupStore,
         "collect",
         _state_behind_its_index,
+    ),
+    Mutant(
+        "store a membership change without the commit index",
+        store_module.GroupStore,
+        "append",
+        _change_without_its_commit,
     ),
     Mutant("trust the disk", records, "unseal_entry", _trust_the_disk),
     Mutant(

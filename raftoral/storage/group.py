@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from raftoral.errors import UsageError
 from raftoral.ids import NOBODY, GroupId, Index, NodeId, Term
 from raftoral.kv import Overlay, prefix_end
-from raftoral.raft.messages import ConfState, HardState, Snapshot, SnapshotMeta
+from raftoral.raft.messages import ConfState, EntryKind, HardState, Snapshot, SnapshotMeta
 from raftoral.storage import records
 from raftoral.storage.log import StoredLog
 from raftoral.storage.snapshots import SnapshotExport, SnapshotImport
@@ -77,6 +77,8 @@ class GroupStore:
         applied = self._read(records.APPLIED)
         self.applied = Index(base[0]) if applied is None else Index(applied[0])
         self._hard = self._read_hard()
+        self._commit_counts = False
+        """Whether the next batch has to hold the commit index; see `set_hard_state`."""
         self.log.load(Index(base[0]), Term(base[1]))
         self._check_log()
 
@@ -185,11 +187,17 @@ class GroupStore:
         assert self.applied < entries[0][1], (self.applied, entries[0][1])
         self.log.append(entries)
         self._set(records.TAIL, [self.log.last, entries[-1][0]])
+        if any(kind is EntryKind.CONF for _, _, kind, _ in entries):
+            self._commit_counts = True
 
     def set_hard_state(self, hard: HardState) -> None:
         """Take term, vote and commit index; the first two are buffered when they change.
 
         A commit index alone is not worth a write: the next leader tells it, and `applied` is known.
+        But a member that holds a change of the membership has to know, whatever else it loses, that
+        the change before is committed. Else it might stand for election among those of two changes
+        ago, whose majority and that of now may share nobody. So the commit index is stored in one
+        batch with such an entry; the leader made it only when the one before was committed.
         """
         vouched = hard[:2] != self._hard[:2]
         self._hard = hard
@@ -289,6 +297,9 @@ class GroupStore:
     def collect(self, batch: Batch) -> None:
         """Move everything buffered into ``batch``; `NodeStore.flush` calls it."""
         self.log.collect(batch)
+        if self._commit_counts:
+            self._set(records.HARD, list(self._hard))
+            self._commit_counts = False
         self._collect_records(batch)
         machine = self._machine.prefix
         for name, value in self._staged.writes.items():

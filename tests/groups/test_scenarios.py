@@ -151,6 +151,54 @@ def test_two_of_five_do_not_go_back_to_being_two_of_three() -> None:
     run(test)
 
 
+def test_those_who_were_removed_do_not_go_back_to_being_a_majority() -> None:
+    """What they forget in a crash is less than the change that they were removed by.
+
+    Both hold the whole change in their logs. Had they not kept with its second half that the first
+    is committed, they would stand for election among the members of before it, and win: without
+    what the members of now have committed since.
+    """
+
+    async def test(cluster: ToyCluster) -> None:
+        leader, one, two = await cluster.three()
+        for number in (4, 5):
+            cluster.node(number).host.add_group(G1, Toy())
+        begun = leader.host.view(G1).last
+
+        def hears_late(_sender: NodeId, to: NodeId, frame: Frame) -> bool:
+            """Whether a frame tells one of them that the first half is committed, and no more."""
+            if frame.kind is not Kind.RAFT or to not in (one.id, two.id):
+                return False
+            halves = cluster.nodes[to].host.view(G1).last - begun
+            return halves == 1 and all(not message.entries for _, message in frame.body)
+
+        cluster.network.loses = hears_late
+        swap = [(ConfOp.ADD_VOTER, NodeId(number)) for number in (4, 5)]
+        swap += [(ConfOp.REMOVE, gone.id) for gone in (one, two)]
+        assert await leader.host.propose_conf_change(G1, ConfChange(tuple(swap)), 5) == ["ok"]
+        now = tuple(sorted((leader.id, NodeId(4), NodeId(5))))
+        await until(lambda: all(n.host.view(G1).conf.voters == now for n in cluster.nodes.values()))
+        await until(lambda: not any(n.host.view(G1).conf.voters_outgoing for n in (one, two)))
+        last = one.host.view(G1).last
+        for node in (one, two):
+            await node.kill()
+        await leader.host.propose(G1, b"of now", 5)
+        for number in now:
+            for node in (one, two):
+                cluster.network.cut(number, node.id)
+        for node in (one, two):
+            node.start()
+            node.add(G1)
+            assert node.host.view(G1).last == last  # The whole change is there.
+        await asyncio.sleep(2)
+        for node in (one, two):
+            assert not node.host.view(G1).leader
+        await leader.host.propose(G1, b"of now again", 5)
+        assert leader.commands() == [b"of now", b"of now again"]
+
+    run(test)
+
+
 def test_a_snapshot_that_arrives_damaged_is_not_acknowledged() -> None:
     """Its receiver keeps what it has, applies nothing of it, and gets a sound one afterwards."""
 

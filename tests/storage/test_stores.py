@@ -292,6 +292,22 @@ def test_hard_state_and_configuration_survive(bench: Bench) -> None:
     )
 
 
+def test_a_change_of_the_membership_takes_the_commit_index_along(bench: Bench) -> None:
+    """Whoever comes back with such an entry knows what was committed when it was stored."""
+    store = bench.open()
+    group = store.group(G)
+    group.append(entries(1, 4, term=3))
+    group.set_hard_state(HardState(Term(3), NodeId(2), Index(0)))
+    store.flush(sync=True)
+    group.set_hard_state(HardState(Term(3), NodeId(2), Index(4)))
+    group.append([Entry(Term(3), Index(5), EntryKind.CONF, b"")])
+    store.flush(sync=True)
+    group.set_hard_state(HardState(Term(3), NodeId(2), Index(5)))
+    group.append(entries(6, 6, term=3))
+    store.flush(sync=True)
+    assert bench.open().group(G).initial_state()[0] == HardState(Term(3), NodeId(2), Index(4))
+
+
 def test_bootstrap_begins_the_log_behind_the_first_state(bench: Bench) -> None:
     """A fresh group starts at its meta data, once; a group that has begun is left alone."""
     store = bench.open()

@@ -40,6 +40,7 @@ class Caller:
         self.is_idle = not (cluster.clients_go_on or cluster.paused)
         if self.is_idle:
             return
+        self._about = ""
         known = list(cluster.promises.started)
         what = random.random()
         if cluster.paused and (what < 0.1 or not cluster.clients_go_on):
