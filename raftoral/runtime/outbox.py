@@ -96,8 +96,11 @@ class _Outbox:
     def grew(self) -> None:
         """Give each message that is new here to its lane."""
         for number, message in outbox.messages(self.routing.state(self.group), self._seen + 1):
+            try:
+                self.put(number, message)
+            except Unavailable:
+                return  # Group 0 is not here yet after a start, so `_tell` looks again.
             self._seen = number
-            self.put(number, message)
 
     def put(self, number: int, message: Message) -> None:
         """Give a message to the lane of the group that it is for now."""
@@ -122,9 +125,13 @@ class _Outbox:
         del self._lanes[to]
 
     async def _tell(self) -> None:
-        """Tell receivers how far all is done, once no message to them would tell it."""
+        """Tell receivers how far all is done, once no message to them would tell it.
+
+        And look for messages whose group was not known when they came.
+        """
         while True:
             await asyncio.sleep(SETTLED_S)
+            self.grew()
             low = self.low()
             for to, last in sorted(self._untold.items()):
                 if low <= last:

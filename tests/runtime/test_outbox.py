@@ -73,6 +73,7 @@ class World:
         self.chance = Random(seed)
         self.loss = loss
         self.count = groups
+        self.knows_groups = True
         self.down: set[int] = set()
         self.logs = {GroupId(n): Group(n, groups) for n in range(1, groups + 1)}
         self.leaders = {group: self._leader(group) for group in self.logs}
@@ -108,6 +109,8 @@ class World:
 
     def group_of(self, name: str) -> GroupId:
         """Return the group of a slot, as group 0 has it."""
+        if not self.knows_groups:
+            raise Unavailable("group 0 has told nothing here yet")
         return GroupId(slot_of(RunId(name)) % self.count + 1)
 
     def state(self, group: GroupId) -> MemoryKeyValue:
@@ -349,5 +352,23 @@ def test_a_started_run_says_from_whom_it_is() -> None:
         assert isinstance(started, Started)
         assert (started.name, started.version, started.parent) == ("child", 1, "p0")
         assert started.input == {"n": 1}
+
+    run(main())
+
+
+def test_a_leader_that_has_not_heard_of_the_groups_carries_once_it_has() -> None:
+    """After a start a node may lead one group before it knows of group 0's: nothing fails by it."""
+
+    async def main() -> None:
+        world = World(2, seed=3)
+        world.start("p0", "parent")
+        world.play(leave_early=False)
+        world.knows_groups = False
+        for group in world.logs:
+            world.change_leader(group)
+        await asyncio.sleep(1)
+        world.knows_groups = True
+        await story(world, 1)
+        check_parents(world, 1, leave_early=False)
 
     run(main())
