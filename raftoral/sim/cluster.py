@@ -263,7 +263,10 @@ class Cluster:
         return self.events.now - began
 
     def _trouble(self) -> str | None:
-        """Return what is not well yet; None if nothing."""
+        """Return what is not well yet; None if nothing, or if nothing can make it well."""
+        if any(map(self._is_lost, self.gids)):
+            self.count["groups lost to damage"] += 1
+            return None
         for gid in self.gids:
             members = {
                 node.id: group for node in self.nodes.values() if (group := node.member(gid))
@@ -292,6 +295,17 @@ class Cluster:
             self._check_equal(gid, [members[node] for node in conf.members() if node in members])
         waiting = [client.id for client in self.clients if not client.is_idle]
         return f"clients {waiting} wait" if waiting else None
+
+    def _is_lost(self, gid: GroupId) -> bool:
+        """Whether damage took a group's majority: one of two voters, where changes left no more."""
+        conf = self.checkers.newest_membership(gid)
+        for voters in (conf.voters, conf.voters_outgoing) if conf is not None else ():
+            sound = [
+                each for each in voters if each in self.nodes and not self.nodes[each].is_corrupt
+            ]
+            if voters and 2 * len(sound) <= len(voters):
+                return True
+        return False
 
     # -------------------------------------------------------------- checks
     def _compare(self) -> None:
