@@ -112,11 +112,12 @@ class Around:
     """In Python this is the generator of a saga: ways out go through its result."""
     ending: str = "return"
     """What leaves with a value: return, give, or nothing at all."""
-    turns: dict[str, int] = field(default_factory=dict)
+    turns: list[str] = field(default_factory=list)
+    """The variables of the `while` loops of this scope that are numbered."""
 
     def scoped(self, **changes: Any) -> Around:
         """Return the same for a scope of its own."""
-        return replace(self, turns={}, **changes)
+        return replace(self, turns=[], **changes)
 
 
 Code = tuple[list[str], list[str]]
@@ -137,13 +138,23 @@ class Pair:
         self.count = 0
         self.effects = 0
         self.functions: list[str] = []
+        self.scopes: list[list[str]] = []
+        """Which loops are numbered together, known by their variables."""
         around = Around(("n", "round"))
         body, python = self.block(around, ending=True, top=True)
         last = self.maybe_restart(body, python)
         head = "workflow w version 1 (n: int, round: int = 0) -> int raises Bad { signal s(x: int) update u(x: int) -> int"
         self.text = "\n".join([HEAD, head, *indented(last[0]), "}"]) + "\n"
         main = ["def w(v):", "  yield from ()", *indented(last[1])]
-        self.python = "\n".join([*self.functions, *main]) + "\n"
+        self.python = self.numbered("\n".join([*self.functions, *main]) + "\n")
+
+    def numbered(self, python: str) -> str:
+        """Return the twin with its loops numbered as they stand in the text, not as they were made."""
+        for names in self.scopes:
+            in_order = sorted(names, key=lambda name: self.text.index(f"while {name} <"))
+            for number, name in enumerate(in_order):
+                python = python.replace(f"while#<{name}>", f"while#{number}")
+        return python
 
     def maybe_restart(self, body: list[str], python: list[str]) -> Code:
         """Put a new beginning in front of a body, sometimes."""
@@ -478,16 +489,17 @@ class Pair:
         name, turn = self.name("m"), self.name("t")
         limit = self.choose(4)
         (body, body_py), scoped = self.loop(a, (name,))
-        number = a.turns.get("while", 0)
         if scoped:
-            a.turns["while"] = number + 1
+            if not a.turns:
+                self.scopes.append(a.turns)
+            a.turns.append(name)
         text = [
             f"var {name} = 0",
             f"while {name} < {limit} max {limit} {{",
             f"  {name} = {name} + 1",
         ]
         inside = [f'v["{name}"] += 1', *body_py]
-        stem = "while#" + str(number)
+        stem = f"while#<{name}>"
         python = [
             f'v["{name}"] = {turn} = 0',
             f'while v["{name}"] < {limit}:',
