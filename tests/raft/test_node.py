@@ -7,7 +7,7 @@ import pytest
 from raftoral.errors import UsageError
 from raftoral.ids import Index, NodeId, Term
 from raftoral.raft.messages import CONTEXT_BYTES_MAX, HardState, Message, MessageType
-from raftoral.raft.node import Role, SoftState
+from raftoral.raft.node import RawNode, Role, SoftState
 from tests.raft.network import Network
 
 NODE = NodeId(1)
@@ -155,8 +155,8 @@ def test_a_follower_can_forget_its_leader() -> None:
     assert network.leaders() == [2]
 
 
-def test_a_commit_index_waits_for_entries() -> None:
-    """What followers may commit is told by the next entries; on its own only where it is asked."""
+def committed_by_leader() -> tuple[Network, RawNode]:
+    """Return three members and their leader, which alone knows that its last entry is committed."""
     network = Network(3)
     leader = network.elect(1)
     leader.propose(b"first")
@@ -165,6 +165,12 @@ def test_a_commit_index_waits_for_entries() -> None:
     for node in (2, 3):
         network.wire += network.members[NodeId(node)].drain()
     network.deliver()
+    return network, leader
+
+
+def test_a_commit_index_waits_for_entries() -> None:
+    """What followers may commit is told by the next entries; on its own only where it is asked."""
+    network, leader = committed_by_leader()
     assert leader.commit == leader.status().last
     ready = leader.ready(news=False)
     assert (ready.messages, leader.has_news) == ([], True)
@@ -180,14 +186,7 @@ def test_a_commit_index_waits_for_entries() -> None:
 
 def test_one_follower_may_be_told_of_a_commit_ahead_of_the_others() -> None:
     """Who asks for it is told once, without entries; the others still wait for theirs."""
-    network = Network(3)
-    leader = network.elect(1)
-    leader.propose(b"first")
-    network.wire += network.members[NODE].drain()
-    network.deliver()
-    for node in (2, 3):
-        network.wire += network.members[NodeId(node)].drain()
-    network.deliver()
+    network, leader = committed_by_leader()
     for node in (2, 2, 9):
         leader.tell_commit(NodeId(node))
     sent = leader.ready(news=False).messages
