@@ -16,7 +16,7 @@ import httpx
 from tests.chaos.record import ABSENT, ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from tests.chaos.record import Record
 
@@ -138,14 +138,17 @@ class Caller(threading.Thread):
         """Ask how a run stands, or wait for its end for a moment."""
         self._record.begin(self.number, run_id, "look")
         answer = self._ask(client, "GET", f"{url}/v1/runs/{run_id}", params={"wait_ms": wait_ms})
-        if answer is None:
-            return
+        if answer is not None:
+            self._note(answer, self.standing)
+
+    def _note(self, answer: httpx.Response, seen: Callable[[dict[str, Any]], Any]) -> None:
+        """Record what was shown of a run, or that there is none."""
         if answer.status_code == 404:
             assert answer.json()["error"]["code"] == "unknown_run", answer.text
             self._record.end(self.number, ABSENT)
         else:
             assert answer.status_code == 200, answer.text
-            self._record.end(self.number, self.standing(answer.json()))
+            self._record.end(self.number, seen(answer.json()))
 
     def do_list(self, client: httpx.Client, url: str) -> None:
         """List runs. A list is one node's own view, so only the ends in it are promises."""

@@ -30,7 +30,7 @@ from raftoral.sim.stack.promises import ONCE
 from tests.chaos.checks import Findings, judge, local_copy
 from tests.chaos.clients import Caller, Ids
 from tests.chaos.mixed_model import DONE, Seen, Standing, mixed_model
-from tests.chaos.record import ABSENT, ENDED
+from tests.chaos.record import ENDED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -206,14 +206,8 @@ class MixedCaller(Caller):
     ) -> None:
         self._record.begin(self.number, run_id, "read")
         answer = self._ask(client, "GET", url)
-        if answer is None:
-            return
-        if answer.status_code == 404:
-            assert answer.json()["error"]["code"] == "unknown_run", answer.text
-            self._record.end(self.number, ABSENT)
-        else:
-            assert answer.status_code == 200, answer.text
-            self._record.end(self.number, seen(answer.json()))
+        if answer is not None:
+            self._note(answer, seen)
 
 
 def finish(cluster: Cluster, ids: MixedIds, record: Record) -> list[str]:
